@@ -1,0 +1,72 @@
+# Everything runs in .venv, which the first target makes. Another interpreter: make test PYTHON=python3.12
+# More options for pip: PIP_ARGS, for example an index of torch builds without CUDA.
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
+PYTEST = $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-gpu check format coverage zoo docs bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+.venv/.made: constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("saddlepoint needs Python 3.11 or newer, this is %d.%d; try make PYTHON=python3.11" % sys.version_info[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) pip
+	touch $@
+
+.venv/.cli: .venv/.made pyproject.toml
+	$(PIP) --editable '.[cli]'
+	touch $@
+
+.venv/.dev: .venv/.cli
+	$(PIP) --editable '.[cli]' --group dev
+	touch $@
+
+.venv/.docs: .venv/.dev
+	$(PIP) --group docs
+	touch $@
+
+demo: .venv/.cli ## Attack two digit classifiers and write a report (about a minute, after the installation)
+	rm -rf runs/demo
+	$(BIN)/saddlepoint evaluate zoo:mnist-standard zoo:mnist-pgd mnist10k:test --attacks fgsm,bim,mi-fgsm,pgd,illc --norm linf --eps 0.3 --rows 1000 --out runs/demo
+
+test: .venv/.dev ## Run the tests, without the slow ones and those for a GPU
+	$(PYTEST)
+
+test-slow: .venv/.dev ## Run the slow tests
+	$(PYTEST) -m 'slow and not gpu'
+
+test-gpu: .venv/.dev ## Run the tests that need a GPU
+	$(PYTEST) -m gpu
+
+check: .venv/.dev ## Check format, lint, types, the direction of imports, and doctests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+	$(PYTEST) --doctest-modules src/saddlepoint
+
+format: .venv/.dev ## Write the format, and repair what the linter can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+coverage: .venv/.dev ## Run the tests and list the lines and branches that none reaches
+	$(PYTEST) --cov --cov-report=term
+
+zoo: .venv/.cli ## Train the embedded models again
+	$(BIN)/saddlepoint train standard --threads 2 --out src/saddlepoint/models/zoo/mnist-standard.safetensors
+	$(BIN)/saddlepoint train pgd --threads 2 --out src/saddlepoint/models/zoo/mnist-pgd.safetensors
+
+docs: .venv/.docs ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+bench: .venv/.dev ## Run every benchmark in benchmarks/
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean: ## Remove what was built, but neither .venv nor runs/
+	rm -rf build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
