@@ -1,0 +1,8 @@
+"""Perturbation sets: geometry only, no model."""
+
+from saddlepoint.balls.ball import Ball as Ball
+from saddlepoint.balls.bounds import Bounds as Bounds
+from saddlepoint.balls.l2 import L2 as L2
+from saddlepoint.balls.linf import Linf as Linf
+
+__all__ = ["L2", "Ball", "Bounds", "Linf"]

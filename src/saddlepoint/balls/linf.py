@@ -1,0 +1,41 @@
+"""The Linf ball: every feature moves by at most eps."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+
+from saddlepoint._typing import Batch, PerRow
+from saddlepoint.balls.ball import Ball
+from saddlepoint.balls.bounds import Bounds
+from saddlepoint.noise import Noise
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Linf(Ball):
+    """max_i |x_i - x0_i| <= eps.
+
+    Args:  eps: in input units (8/255, not 8), one number or one per row (n,).
+    """
+
+    norm: ClassVar[str] = "linf"
+
+    def widest(self, bounds: Bounds, features: int) -> float:
+        return bounds.width
+
+    def distance(self, x: Batch, x0: Batch) -> PerRow:
+        return (
+            torch.linalg.vector_norm((x - x0).flatten(1), float("inf"), dim=1) if x[:1].numel() else x.new_zeros(len(x))
+        )
+
+    def project(self, x: Batch, x0: Batch, bounds: Bounds) -> Batch:
+        # The ball first: the box then only moves points towards x0, which lies in it. In place on our own tensor.
+        radius = self.radius(x0)
+        return x.clamp(x0 - radius, x0 + radius).clamp_(bounds.lower, bounds.upper)
+
+    def random_start(self, x0: Batch, bounds: Bounds, noise: Noise) -> Batch:
+        return self.project(x0 + self.radius(x0) * (noise.uniform(x0) * 2 - 1), x0, bounds)
+
+    def steepest_step(self, grad: Batch) -> Batch:
+        return grad.sign()

@@ -1,0 +1,175 @@
+"""The boundary between an attacker and a model: all that an attacker may touch, counted."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint._typing import Batch, Labels, Logits
+from saddlepoint.balls.bounds import Bounds
+from saddlepoint.errors import ArgumentTypeError, InputError, ModelError, SettingError
+
+
+@final
+class Meter:
+    """Rows that went forward and backward through a model; it only ever grows."""
+
+    def __init__(self) -> None:
+        self.forwards = 0
+        self.backwards = 0
+
+    def __repr__(self) -> str:
+        return f"Meter(forwards={self.forwards}, backwards={self.backwards})"
+
+
+@final
+class Classifier:
+    """A model as an attacker sees it: inputs in the box go in, logits come out, every row is counted.
+
+    Args:
+        module: an ``nn.Module``, or a function of a batch (n, *f), that returns logits (n, k). One logit z means the
+            two classes (0, z).
+        bounds: the box of valid inputs, before normalisation.
+        mean, std: per channel (axis 1) or one number: the model gets (x - mean) / std. Leave both out if the model
+            normalises itself.
+        device: where the inputs go; None means where the module's parameters are.
+        autocast: a lower precision for the forward pass, such as ``torch.bfloat16``; logits come back in the precision
+            of the inputs.
+
+    Raises:
+        ArgumentTypeError: if the module cannot be called.
+        SettingError: if std has a zero, or the device is not the module's.
+    """
+
+    def __init__(
+        self,
+        module: Callable[[Tensor], Any],
+        *,
+        bounds: Bounds | tuple[float, float] = Bounds(),
+        mean: float | Sequence[float] | Tensor | None = None,
+        std: float | Sequence[float] | Tensor | None = None,
+        device: torch.device | str | None = None,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        if not callable(module):
+            raise ArgumentTypeError(
+                f"a model must be an nn.Module or a function of a batch, got {type(module).__name__}"
+            )
+        self.module = module
+        self.bounds = Bounds.of(bounds)
+        first = (
+            next((p for p in module.parameters() if p.is_floating_point()), None)
+            if isinstance(module, nn.Module)
+            else None
+        )
+        self.dtype = first.dtype if first is not None else None
+        home = first.device if first is not None else torch.device("cpu")
+        self.device = home if device is None else torch.device(device)
+        if first is not None and self.device.type != home.type:
+            raise SettingError(
+                f"device={self.device} but the module's parameters are on {home}; "
+                f"move it first: module.to({str(self.device)!r})"
+            )
+        self.autocast = autocast
+        self.meter = Meter()
+        self.num_classes: int | None = None  # known after the first forward pass
+        self.mean = None if mean is None else torch.as_tensor(mean, dtype=torch.float64)
+        self.std = None if std is None else torch.as_tensor(std, dtype=torch.float64)
+        if self.std is not None and not bool((self.std > 0).all()):
+            raise SettingError(f"std={std!r} must be positive in every channel")
+
+    def logits(self, x: Batch) -> Logits:
+        """Logits (n, k) of a batch (n, *f) in the box, differentiable in x, in its precision.
+
+        Raises:  ModelError if the model does not return one row of logits per input.
+        """
+        meter, rows = self.meter, len(x)
+        meter.forwards += rows
+        inner = self._normalised(x)
+        with torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext():
+            output = self.module(inner if self.dtype is None else inner.to(self.dtype))
+        logits = self._checked(output, rows).to(x.dtype)
+        if logits.requires_grad:
+
+            def count(grad: Tensor) -> None:
+                meter.backwards += rows
+
+            logits.register_hook(count)
+        return logits
+
+    def predict(self, x: Batch, *, batch_size: int = 512) -> Labels:
+        """The most likely class of each row (n,), without gradients, in chunks; raises as :meth:`logits`."""
+        with torch.no_grad(), self.frozen():
+            parts = [self.logits(part.to(self.device)).argmax(1).to(x.device) for part in x.split(batch_size)]
+        return torch.cat(parts)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Evaluation mode, no parameter gradients; afterwards every submodule and parameter has its own flags back."""
+        if not isinstance(self.module, nn.Module):
+            yield
+            return
+        training = [m for m in self.module.modules() if m.training]
+        trained = [p for p in self.module.parameters() if p.requires_grad]
+        try:
+            for module in training:
+                module.training = False
+            for parameter in trained:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for module in training:
+                module.training = True
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of state dict, bounds and normalisation; a plain function gives its name."""
+        digest = hashlib.sha256(repr((self.bounds, _listed(self.mean), _listed(self.std))).encode())
+        if not isinstance(self.module, nn.Module):
+            digest.update(getattr(self.module, "__qualname__", type(self.module).__qualname__).encode())
+            return digest.hexdigest()
+        for name, tensor in self.module.state_dict().items():
+            flat = tensor.detach().to("cpu").contiguous()
+            digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}".encode())
+            digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def _normalised(self, x: Batch) -> Batch:
+        if self.mean is not None:
+            x = x - _per_channel(self.mean, x, "mean")
+        return x if self.std is None else x / _per_channel(self.std, x, "std")
+
+    def _checked(self, output: object, rows: int) -> Logits:
+        logits = getattr(output, "logits", output)  # the output classes of Hugging Face carry it
+        if not isinstance(logits, Tensor) or not logits.is_floating_point():
+            raise ModelError(
+                f"the model returned {type(output).__name__}; it must return a float tensor of logits (n, k)"
+            )
+        if logits.dim() == 1 and len(logits) == rows:
+            logits = logits[:, None]
+        if logits.dim() != 2 or len(logits) != rows or not logits.shape[1]:
+            raise ModelError(
+                f"the model returned shape {tuple(logits.shape)} for {rows} inputs; "
+                "it must be (n, k): one row of logits per input"
+            )
+        if logits.shape[1] == 1:
+            logits = torch.cat([torch.zeros_like(logits), logits], 1)
+        self.num_classes = logits.shape[1]
+        return logits
+
+
+def _per_channel(value: Tensor, x: Batch, name: str) -> Tensor:
+    if value.dim() == 1 and len(value) > 1 and (x.dim() < 2 or x.shape[1] != len(value)):
+        raise InputError(
+            f"{name} has {len(value)} channels, the inputs have shape {tuple(x.shape)}; axis 1 must be the channels"
+        )
+    return value.to(x).view(-1, *[1] * (x.dim() - 2)) if value.dim() else value.to(x)
+
+
+def _listed(value: Tensor | None) -> object:
+    return None if value is None else value.tolist()

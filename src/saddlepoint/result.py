@@ -1,0 +1,152 @@
+"""What an attack found: the record that the driver keeps, and the result that the caller gets."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import final
+
+import torch
+from torch import Tensor
+
+from saddlepoint._typing import Batch, Labels, Mask, PerRow
+from saddlepoint.balls import Ball
+from saddlepoint.classifier import Classifier
+from saddlepoint.losses import Loss, fooled
+
+
+@final
+class Keep(Enum):
+    """Which of the points that an attack looked at is returned."""
+
+    MAX_LOSS = "max-loss"
+    """A fooling point of the highest loss, else the point of the highest loss; every step is spent."""
+    MIN_DISTANCE = "min-distance"
+    """The fooling point nearest to x0, else x0."""
+    FIRST_SUCCESS = "first-success"
+    """The first fooling point, and the row is dropped; else the point of the highest loss. For robust accuracy."""
+    LAST = "last"
+    """The last point, whatever it is, without looking at it. For adversarial training and comparisons of iterates."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class AttackResult:
+    """One entry per row on every leading axis; a value that cannot lie.
+
+    Attributes:
+        x: (n, *f) the returned points: in the ball, in the box, of the type of the inputs.
+        success: (n,) the model, asked again about exactly ``x``, is fooled (or says the target, where one was given).
+        undefined: (n,) the model's output was not finite, and nothing fooled it: neither fooled nor robust.
+            ``x`` is then the point where that happened.
+        loss: (n,) the attack's loss at ``x`` (away from y, or towards the target), larger is better for the attacker.
+        distance: (n,) distance of ``x`` from the input in the ball's norm, input units.
+        forwards, backwards: (n,) passes that this row took. Verification is not counted.
+        solved_at: (n,) number of forward passes at the first success, -1 where there was none.
+    """
+
+    x: Batch
+    success: Mask
+    undefined: Mask
+    loss: PerRow
+    distance: PerRow
+    forwards: Labels
+    backwards: Labels
+    solved_at: Labels
+
+
+@final
+class Record:
+    """Best point and counters of every row. The driver alone writes here, and settled rows are never written again.
+
+    ``live`` are the rows still in the batch; ``x``, ``rank`` (what the kept point is ranked by), ``success``,
+    ``settled`` are aligned with them.
+    """
+
+    def __init__(self, x0: Batch, keep: Keep) -> None:
+        n, flags = len(x0), torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
+        self.keep = keep
+        self.forwards = self.backwards = self.fillers = 0  # fillers: forward passes of settled rows
+        self.settled_rows = 0
+        self.live = torch.arange(n, device=x0.device)
+        self.x, self.success, self.settled = x0, flags, flags.clone()
+        self.rank = torch.full((n,), -torch.inf, dtype=x0.dtype, device=x0.device)
+        self._final = x0.clone()
+        self._undefined = flags.clone()
+        self._solved_at = torch.full((n,), -1, device=x0.device)
+        self._spent = torch.zeros(2, n, dtype=torch.int64, device=x0.device)
+
+    def count(self, *, forwards: int = 0, backwards: int = 0) -> None:
+        """Passes that every row of the batch took; settled rows count as fillers."""
+        self.forwards += forwards
+        self.backwards += backwards
+        self.fillers += forwards * self.settled_rows
+
+    def update(self, x: Batch, loss: PerRow, success: Mask, defined: Mask, distance: PerRow | None) -> None:
+        """Keep what is better than the best so far; ``distance``, given for MIN_DISTANCE, then ranks the points."""
+        if self.keep is Keep.LAST:
+            return
+        rank = loss if distance is None else -distance
+        first, higher = success & ~self.success, (success == self.success) & (rank > self.rank)
+        better = defined & ~self.settled & (first | higher)
+        if distance is not None:
+            better &= success
+        new = first & better
+        self.rank = torch.where(better, rank, self.rank)
+        self.x = torch.where(better.view(-1, *[1] * (x.dim() - 1)), x, self.x)
+        over = ~defined
+        if self.keep is Keep.FIRST_SUCCESS:
+            over = over | success
+        elif distance is not None:
+            over = over | (success & (distance == 0))
+        if bool((new | (over & ~self.settled)).any()):
+            self._solved_at[self.live[new]] = self.forwards
+            self.success = self.success | new
+            lost = ~defined & ~self.settled & ~self.success
+            self._undefined[self.live[lost]] = True
+            self.x = torch.where(lost.view(-1, *[1] * (x.dim() - 1)), x, self.x)  # the evidence
+            self.settle(over)
+
+    def settle(self, rows: Mask) -> None:
+        """Freeze these rows of the batch: their best point and their counters are final."""
+        index = (rows & ~self.settled).nonzero().squeeze(1)
+        home = self.live[index]
+        self._final[home] = self.x[index]
+        self._spent[0, home], self._spent[1, home] = self.forwards, self.backwards
+        self.settled = self.settled.index_fill(0, index, True)
+        self.settled_rows += len(index)
+
+    def compact(self, index: Tensor) -> None:
+        """Go on with these rows of the batch only; all others are settled."""
+        self.live, self.x = self.live[index], self.x[index]
+        self.rank, self.success, self.settled = self.rank[index], self.success[index], self.settled[index]
+        self.settled_rows = 0
+
+    def put(self, x: Batch) -> None:
+        """Make x the best point of every row that is not settled (LAST)."""
+        self.x = torch.where(self.settled.view(-1, *[1] * (x.dim() - 1)), self.x, x) if self.settled_rows else x
+
+    def points(self) -> Batch:
+        """The best point of every row (n, *f); settles them all."""
+        self.settle(~self.settled)
+        return self._final
+
+    def result(
+        self, model: Classifier, ball: Ball, loss: Loss, x0: Batch, y: Labels, target: Labels | None
+    ) -> AttackResult:
+        """Ask the model once more about exactly the points that are returned."""
+        x = self.points()
+        with torch.no_grad():
+            logits = model.logits(x) if len(x) else x.new_zeros(0, 2)
+        defined = logits.isfinite().all(1)
+        success = fooled(logits, y, target) & defined
+        if self.keep is Keep.MIN_DISTANCE:
+            x = torch.where((success | self._undefined).view(-1, *[1] * (x.dim() - 1)), x, x0)
+        return AttackResult(
+            x=x,
+            success=success,
+            undefined=(self._undefined | ~defined) & ~success,
+            loss=loss(logits, y, target),
+            distance=ball.distance(x, x0),
+            forwards=self._spent[0],
+            backwards=self._spent[1],
+            solved_at=self._solved_at,
+        )
