@@ -1,0 +1,71 @@
+"""Small reference networks, and how a sidecar names them."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from saddlepoint.errors import SettingError, unknown
+
+
+@final
+class SmallCNN(nn.Module):
+    """Two convolutions and two linear layers: 166,406 parameters for 28 x 28 digits.
+
+    conv 4x4, stride 2, padding 1 -> 16, relu; the same -> 32, relu; linear -> 100, relu; linear -> classes.
+
+    Args:
+        channels: input channels.
+        size: height and width of the inputs, at least 4.
+        classes: width of the logits, at least 2.
+
+    Raises:  SettingError if one of them is too small.
+
+    Source:  Wong, Rice & Kolter 2020, arXiv:2001.03994, the MNIST net of the authors' code.
+
+    >>> sum(p.numel() for p in SmallCNN().parameters())
+    166406
+    """
+
+    def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
+        super().__init__()
+        for name, value, least in (("channels", channels, 1), ("size", size, 4), ("classes", classes, 2)):
+            if value < least:
+                raise SettingError(f"{name}={value} of SmallCNN must be at least {least}")
+        side = size // 2 // 2
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 16, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * side * side, 100),
+            nn.ReLU(),
+            nn.Linear(100, classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of inputs (n, channels, size, size)."""
+        logits: Tensor = self.layers(x)
+        return logits
+
+
+ARCHITECTURES = {"SmallCNN": SmallCNN}
+"""Every network that the sidecar of a zoo model may name."""
+
+
+def build(architecture: Mapping[str, Any]) -> nn.Module:
+    """A freshly initialised network from its description.
+
+    Args:  architecture: name and arguments, as in ``{"name": "SmallCNN", "channels": 1, "size": 28, "classes": 10}``.
+
+    Raises:  SpecError if there is no network of that name;  SettingError if it cannot be built with these values.
+    """
+    settings = dict(architecture)
+    name = str(settings.pop("name", ""))
+    if name not in ARCHITECTURES:
+        raise unknown("architecture", name, ARCHITECTURES)
+    try:
+        return ARCHITECTURES[name](**settings)
+    except TypeError as error:
+        raise SettingError(f"architecture {name!r} cannot be built with {settings!r}: {error}") from error

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from saddlepoint.errors import SettingError, SpecError
+from saddlepoint.models.nets import ARCHITECTURES, SmallCNN, build
+
+
+def test_number_of_parameters_is_that_of_the_layers():
+    convolutions = 16 * 1 * 16 + 16 + 32 * 16 * 16 + 32
+    linear = 32 * 7 * 7 * 100 + 100 + 100 * 10 + 10
+    assert sum(p.numel() for p in SmallCNN().parameters()) == convolutions + linear == 166_406
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "classes"), [(1, 28, 10), (3, 32, 100), (2, 4, 2), (1, 29, 3), (1, 30, 3)]
+)
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_any_size(channels, size, classes, n):
+    assert SmallCNN(channels, size, classes)(torch.zeros(n, channels, size, size)).shape == (n, classes)
+
+
+def test_device(device):
+    assert SmallCNN().to(device)(torch.zeros(2, 1, 28, 28, device=device)).device.type == device.type
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"channels": 0}, "channels=0 of SmallCNN must be at least 1"),
+        ({"size": 3}, "size=3 of SmallCNN must be at least 4"),
+        ({"classes": 1}, "classes=1 of SmallCNN must be at least 2"),
+    ],
+)
+def test_too_small_is_refused(settings, message):
+    with pytest.raises(SettingError, match=message):
+        SmallCNN(**settings)
+
+
+def test_build_makes_what_the_description_says():
+    net = build({"name": "SmallCNN", "channels": 3, "size": 8, "classes": 4})
+    assert isinstance(net, SmallCNN)
+    assert net(torch.zeros(1, 3, 8, 8)).shape == (1, 4)
+
+
+def test_every_architecture_is_listed_by_its_own_name():
+    assert all(name == made.__name__ for name, made in ARCHITECTURES.items())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "error", "message"),
+    [
+        ({"name": "SmalCNN"}, SpecError, "unknown architecture 'SmalCNN'; did you mean 'SmallCNN'"),
+        ({}, SpecError, "unknown architecture ''; known: SmallCNN"),
+        ({"name": "SmallCNN", "depth": 3}, SettingError, "'SmallCNN' cannot be built with {'depth': 3}: .*depth"),
+    ],
+)
+def test_build_refuses_what_it_cannot_make(architecture, error, message):
+    with pytest.raises(error, match=message):
+        build(architecture)
