@@ -1,0 +1,1 @@
+"""Defenses: the outer minimisation."""

@@ -1,0 +1,98 @@
+"""The training loop: seeded, one schedule, last epoch, nothing chosen on test data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint._typing import Batch, Labels
+from saddlepoint.defenses.training.objectives import Objective
+from saddlepoint.errors import InputError, SettingError
+from saddlepoint.noise import Noise
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast: Adam under a one-cycle learning rate (Smith & Topin 2019, arXiv:1708.07120).
+
+    Args:  epochs, batch_size: at least 1;  peak: the highest learning rate, reached at ``rise`` of the training;
+        seed: of the order and the noise.
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    peak: float = 5e-3
+    rise: float = 0.4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise SettingError(f"epochs={self.epochs} and batch_size={self.batch_size} must be at least 1")
+        if not (self.peak > 0 and 0 < self.rise < 1):
+            raise SettingError(f"peak={self.peak} must be positive and rise={self.rise} lie between 0 and 1")
+
+
+@final
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch said: its number from 1, and the mean loss of its batches."""
+
+    number: int
+    loss: float
+
+
+def fit(
+    module: nn.Module,
+    x: Batch,
+    y: Labels,
+    objective: Objective,
+    schedule: Schedule,
+    *,
+    watch: Callable[[int, int], None] | None = None,
+) -> list[Epoch]:
+    """Train ``module`` in place on x (n, *f) and y (n,); it is left in evaluation mode.
+
+    The same seed, machine and thread count give the same weights, bit for bit.
+
+    Args:  watch: called after every batch with (batches done, batches in all), for a progress bar.
+    Returns:  one Epoch each.
+    Raises:  InputError if x and y do not match, or the loss stops being finite.
+    """
+    if not len(x) or len(x) != len(y):
+        raise InputError(f"x has {len(x)} rows and y {len(y)}; training needs as many, and at least one")
+    device = next(module.parameters()).device
+    optimizer = torch.optim.Adam(module.parameters(), lr=schedule.peak)
+    per_epoch = -(-len(x) // schedule.batch_size)
+    total = per_epoch * schedule.epochs
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, schedule.peak, total_steps=max(total, 2), pct_start=schedule.rise, cycle_momentum=False
+    )
+    noise, shuffler = Noise(schedule.seed), torch.Generator().manual_seed(schedule.seed)
+    epochs = []
+    for epoch in range(schedule.epochs):
+        module.train()
+        order, losses = torch.randperm(len(x), generator=shuffler), []
+        for i, rows in enumerate(order.split(schedule.batch_size)):
+            done = epoch * per_epoch + i
+            drawn = noise.child(epoch).at(rows.to(device))
+            loss = objective(module, x[rows].to(device), y[rows].to(device), noise=drawn, progress=done / total)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            cycle.step()
+            losses.append(loss.detach())
+            if watch is not None:
+                watch(done + 1, total)
+        epochs.append(Epoch(epoch + 1, _mean(losses, epoch + 1)))
+    module.eval()
+    return epochs
+
+
+def _mean(losses: list[Tensor], epoch: int) -> float:
+    mean = float(torch.stack(losses).mean())
+    if mean != mean or mean in (float("inf"), float("-inf")):
+        raise InputError(f"the loss of epoch {epoch} is {mean}; lower the learning rate (peak=) and check the inputs")
+    return mean

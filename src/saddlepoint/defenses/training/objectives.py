@@ -1,0 +1,72 @@
+"""What training minimises: functions of (module, x, y) that return one differentiable number."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol, final
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from saddlepoint._typing import Batch, Labels
+from saddlepoint.attacks import PGD
+from saddlepoint.balls import Bounds
+from saddlepoint.classifier import Classifier
+from saddlepoint.errors import SettingError
+from saddlepoint.noise import Noise
+from saddlepoint.problem import Limits
+from saddlepoint.result import Keep
+from saddlepoint.solve import search
+
+
+class Objective(Protocol):
+    """The outer minimum."""
+
+    def __call__(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float) -> Tensor:
+        """The loss of a batch x (n, *f) with labels y (n,), a scalar; its gradient reaches the parameters.
+
+        Args:
+            noise: bound to the rows' ids and this step;  progress: share of the training done, in [0, 1].
+        """
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Standard:
+    """Mean cross-entropy on clean inputs."""
+
+    def __call__(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float) -> Tensor:
+        return functional.cross_entropy(module(x), y)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Adversarial:
+    """Mean cross-entropy on adversarial inputs only: min over weights of E[max over the ball of loss(f(x + delta), y)].
+
+    The attack's last iterate is trained on, and no parameter gradient is computed while it is searched for.
+
+    Args:
+        attack: the inner maximisation; its eps must be one number.
+        bounds: the box of the inputs.
+        warmup: share of the training over which eps grows linearly from 0; without it small nets may not learn at all.
+
+    Source:  Madry et al. 2018, arXiv:1706.06083, Eq. (2.1).
+    Departs:  the warm-up; the attack runs in evaluation mode (the authors' CIFAR-10 code attacks in training mode).
+    """
+
+    attack: PGD
+    bounds: Bounds = Bounds()
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup <= 1:
+            raise SettingError(f"warmup={self.warmup!r} must lie in [0, 1]: the share of training over which eps grows")
+        if isinstance(self.attack.ball.eps, Tensor):
+            raise SettingError("the attack has one eps per row; adversarial training needs one eps")
+
+    def __call__(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float) -> Tensor:
+        ball, share = self.attack.ball, min(1.0, progress / self.warmup) if self.warmup else 1.0
+        attack = replace(self.attack, keep=Keep.LAST, ball=replace(ball, eps=ball.eps * share))
+        model = Classifier(module, bounds=self.bounds)
+        with model.frozen():
+            found = search(attack, model, x, y, target=None, noise=noise, limits=Limits())
+        return functional.cross_entropy(module(found.record.points()), y)
