@@ -1,0 +1,1 @@
+"""What people read of a run: a page (``html``), terminal tables (``tables``), sentences to cite (``citation``)."""

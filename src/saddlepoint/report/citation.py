@@ -1,0 +1,51 @@
+"""The sentences that may be cited, and what they do not say."""
+
+from saddlepoint.records import ModelRecord, RunRecord, ThreatRecord
+from saddlepoint.report import text
+from saddlepoint.report.privacy import base_name
+
+CAVEAT = (
+    "Each number is an upper bound on the true robust accuracy, from the attacks named here only: "
+    "a stronger attack can lower it and none can raise it. The interval covers the choice of rows, "
+    "not the attacks that were not tried. The attacks are not AutoAttack, "
+    "so the number does not compare with AutoAttack results or with leaderboards built on them."
+)
+
+
+def citation(run: RunRecord) -> list[str]:
+    """One sentence per model and threat, models first; a threat without attacks or rows says so instead of a number.
+
+    Returns:  sentences in plain text, to be shown together with ``CAVEAT``.
+    """
+    named = zip(text.labels(run.models), run.models, strict=True)
+    return [sentence(run, model, name, threat) for name, model in named for threat in model.threats]
+
+
+def sentence(run: RunRecord, model: ModelRecord, name: str, threat: ThreatRecord) -> str:
+    """What to cite of one model in one ball; ``name`` is how the model is called."""
+    ball = f"{text.norm(base_name(threat.norm))} eps {text.radius(threat.eps)}"
+    name, data = base_name(name), base_name(run.data.name)
+    if not threat.attacks or not threat.worst.rows:
+        lacking = "no attack was run" if not threat.attacks else "no row was measured"
+        return f"{name}: nothing to cite for {ball} on {data}; {lacking}."
+    attacks = [base_name(attack.name) for attack in threat.attacks]
+    scope = (
+        f"the worst case of {len(attacks)} attacks ({', '.join(attacks)})"
+        if len(attacks) > 1
+        else f"{attacks[0]} alone"
+    )
+    said = (
+        f"{name}: {text.percent(threat.worst)} robust accuracy (95 % interval {text.interval(threat.worst)}) "
+        f"under {scope}, {ball}, {text.plural(threat.worst.rows, 'row')} of {data}; "
+        f"{text.percent(model.clean)} clean accuracy."
+    )
+    count = errors(run, model)
+    if not count:
+        return said
+    verb = "is" if count == 1 else "are"
+    return f"{said} Not to be cited before its {text.plural(count, 'error finding')} {verb} settled."
+
+
+def errors(run: RunRecord, model: ModelRecord) -> int:
+    """How many error findings stand against a model, those about the whole run included."""
+    return sum(finding.level == "error" and finding.model in (None, model.name) for finding in run.findings)

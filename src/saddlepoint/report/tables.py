@@ -1,0 +1,118 @@
+"""The run in the terminal: one table per threat, the findings, and what to cite."""
+
+from typing import TYPE_CHECKING
+
+from saddlepoint.errors import missing
+from saddlepoint.records import AttackRecord, RunRecord, Share, ThreatRecord
+from saddlepoint.report import text
+from saddlepoint.report.citation import CAVEAT, citation
+from saddlepoint.report.groups import Group, groups, passes_per_row
+from saddlepoint.report.privacy import public
+
+if TYPE_CHECKING:
+    from rich.console import Group as Renderables
+    from rich.table import Table
+    from rich.text import Text
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+def summary(run: RunRecord) -> "Renderables":
+    """One table per threat: attacks down, models across, each with robust accuracy, its interval and passes per row.
+
+    Every name is shown as text; markup and control characters in it have no effect.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    try:
+        from rich.console import Group as Renderables
+    except ImportError as error:
+        raise missing("rich", "cli") from error
+    shown = public(run)
+    names = text.labels(shown.models)
+    return Renderables(*(_table(shown, names, group) for group in groups(shown)))
+
+
+def findings(run: RunRecord) -> "Renderables":
+    """The findings, errors first, each with its evidence and its remedy.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    try:
+        from rich.console import Group as Renderables
+        from rich.text import Text
+    except ImportError as error:
+        raise missing("rich", "cli") from error
+    lines = []
+    for finding in sorted(public(run).findings, key=lambda finding: list(_STYLES).index(finding.level)):
+        about = f" ({finding.model})" if finding.model else ""
+        lines.append(
+            Text.assemble(
+                (finding.level, _STYLES[finding.level]),
+                f": {finding.title}{about}\n  {finding.evidence}\n  → {finding.remedy}",
+            )
+        )
+    return Renderables(*lines)
+
+
+def cite(run: RunRecord) -> "Renderables":
+    """The sentences to cite, and under them what they do not say.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    try:
+        from rich.console import Group as Renderables
+        from rich.text import Text
+    except ImportError as error:
+        raise missing("rich", "cli") from error
+    return Renderables(*map(Text, citation(run)), Text(CAVEAT, style="dim"))
+
+
+def _table(run: RunRecord, names: list[str], group: Group) -> "Table":
+    """The table of one threat."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(f"{group.title} · {text.plural(run.data.rows, 'row')} of {run.data.name}", style="bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("attack", overflow="fold")
+    for name in names:
+        table.add_column(Text.assemble(name, ("\nrobust accuracy", "dim")), justify="right", overflow="fold")
+        table.add_column(Text("\npasses", style="dim"), justify="right", vertical="middle")
+    clean = [
+        _cells(model.clean, None) if threat else _absent()
+        for model, threat in zip(run.models, group.columns, strict=True)
+    ]
+    table.add_row(Text("clean"), *(cell for pair in clean for cell in pair), end_section=True)
+    for i, (label, records) in enumerate(group.attacks):
+        cells = [_attack(record) for record in records]
+        table.add_row(Text(label), *(cell for pair in cells for cell in pair), end_section=i + 1 == len(group.attacks))
+    worst = [_worst(threat) for threat in group.columns]
+    table.add_row(Text("worst case"), *(cell for pair in worst for cell in pair), style="bold")
+    return table
+
+
+def _attack(record: AttackRecord | None) -> list["Text"]:
+    return _cells(record.robust, record.passes_per_row) if record else _absent()
+
+
+def _worst(threat: ThreatRecord | None) -> list["Text"]:
+    return _cells(threat.worst, passes_per_row(threat)) if threat else _absent()
+
+
+def _cells(share: Share, passes: float | None) -> list["Text"]:
+    """Robust accuracy with its interval, and passes per row."""
+    from rich.text import Text
+
+    accuracy = Text.assemble(text.percent(share), (f"  {text.interval(share).replace(' to ', '–')}", "dim"))
+    return [accuracy, Text("" if passes is None else text.measure(passes))]
+
+
+def _absent() -> list["Text"]:
+    from rich.text import Text
+
+    return [Text("–"), Text("–")]

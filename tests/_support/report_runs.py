@@ -1,0 +1,164 @@
+"""Runs made by hand: two models, five attacks, two radii, findings of every level, pictures that Pillow draws."""
+
+from pathlib import Path
+
+from saddlepoint.records import (
+    AttackRecord,
+    DataRecord,
+    Finding,
+    ModelRecord,
+    Picture,
+    RunRecord,
+    Share,
+    ThreatRecord,
+)
+
+HOSTILE = "</script><script>alert(1)</script>[/red]"
+ESCAPED = "&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;[/red]"
+ATTACKS = ("fgsm", "pgd", "apgd-ce", "fab", "square")
+
+
+def wilson(count: int, rows: int) -> Share:
+    """A share with its 95 % Wilson interval.
+
+    >>> wilson(0, 0).value
+    0.0
+    """
+    if not rows:
+        return Share(count=count, rows=rows, low=0.0, high=1.0)
+    z2, p = 1.959963984540054**2, count / rows
+    middle, half = p + z2 / (2 * rows), (z2 * (p * (1 - p) / rows + z2 / (4 * rows**2))) ** 0.5
+    scale = 1 + z2 / rows
+    return Share(count=count, rows=rows, low=max(0.0, (middle - half) / scale), high=min(1.0, (middle + half) / scale))
+
+
+def attack(name: str, held: int, right: int, rows: int, *, undefined: int = 0, eps: float = 0.3) -> AttackRecord:
+    """One attack that left ``held`` of ``right`` rows standing."""
+    fooled = right - held - undefined
+    return AttackRecord(
+        name=name,
+        settings={"eps": eps, "steps": 40, "step_size": None, "random_start": True, "loss": "cross_entropy"},
+        robust=wilson(held, rows),
+        fooled=fooled,
+        undefined=undefined,
+        attacked=right,
+        forwards=40 * right,
+        backwards=39 * right,
+        distance=0.9 * eps if fooled else None,
+        verdicts="H" * held + "F" * fooled + "U" * undefined + "W" * (rows - right),
+        seconds=1.5,
+    )
+
+
+def threat(eps: float, held: list[int], right: int, rows: int, *, undefined: int = 0) -> ThreatRecord:
+    """One ball with one attack per count; the last attack's undefined rows stay so in the worst case."""
+    attacks = [attack(name, count, right, rows, eps=eps) for name, count in zip(ATTACKS, held, strict=False)]
+    if undefined:
+        attacks[-1] = attack(attacks[-1].name, held[-1], right, rows, undefined=undefined, eps=eps)
+    worst = min(held, default=right)
+    fooled = right - worst - undefined
+    verdicts = "H" * worst + "F" * fooled + "U" * undefined + "W" * (rows - right)
+    return ThreatRecord(norm="linf", eps=eps, attacks=attacks, worst=wilson(worst, rows), verdicts=verdicts)
+
+
+def make_run(pictures: list[Picture] | None = None) -> RunRecord:
+    """Two models, five attacks, Linf eps 0.1 and 0.3, 2000 rows; the second model has undefined rows."""
+    strong = ModelRecord(
+        name="mnist-pgd",
+        fingerprint="4f1c" * 16,
+        parameters=207_018,
+        classes=10,
+        bounds=(0.0, 1.0),
+        clean=wilson(1948, 2000),
+        threats=[
+            threat(0.1, [1912, 1902, 1900, 1901, 1908], 1948, 2000),
+            threat(0.3, [1866, 1830, 1824, 1829, 1845], 1948, 2000),
+        ],
+    )
+    weak = ModelRecord(
+        name="mnist-standard",
+        fingerprint="9ab0" * 16,
+        parameters=207_018,
+        classes=10,
+        bounds=(0.0, 1.0),
+        clean=wilson(1950, 2000),
+        threats=[
+            threat(0.1, [1320, 940, 921, 935, 1105], 1950, 2000),
+            threat(0.3, [402, 0, 0, 2, 61], 1950, 2000, undefined=3),
+        ],
+    )
+    for picture in pictures or []:
+        strong.threats[-1].pictures.append(picture)
+    return RunRecord(
+        spec={
+            "models": ["zoo:mnist-pgd", "zoo:mnist-standard"],
+            "data": "mnist10k:test",
+            "suite": "cascade",
+            "seed": 0,
+        },
+        command="saddlepoint evaluate zoo:mnist-pgd zoo:mnist-standard mnist10k:test --norm linf --eps 0.1 --eps 0.3",
+        data=DataRecord(
+            name="mnist10k:test",
+            fingerprint="d00d" * 16,
+            rows=2000,
+            shape=[1, 28, 28],
+            classes=[str(i) for i in range(10)],
+        ),
+        models=[strong, weak],
+        findings=findings(),
+        environment={"saddlepoint": "0.1.0", "python": "3.11.9", "torch": "2.9.0", "device": "cpu", "threads": "2"},
+        started="2026-01-05T09:30:00+00:00",
+        seconds=222.4,
+    )
+
+
+def findings() -> list[Finding]:
+    """One finding of each level, the least severe first."""
+    return [
+        Finding(
+            level="note",
+            title="Few passes per row in one attack",
+            evidence="fgsm spent 2 passes per row; the others spent 79 or more.",
+            remedy="Nothing to do: fgsm is a single step by definition.",
+        ),
+        Finding(
+            level="warning",
+            title="A gradient-free attack does better than a gradient attack",
+            evidence="square fooled 7 rows that pgd left standing, which can be a sign of masked gradients.",
+            remedy="Add an adaptive attack, or run pgd with more steps and the margin loss.",
+            model="mnist-pgd",
+        ),
+        Finding(
+            level="error",
+            title="Rows with an output that is not finite",
+            evidence="3 of 2000 rows gave NaN logits under fab; they count as neither fooled nor robust.",
+            remedy="Find out where the model overflows (try float64), then run the evaluation again.",
+            model="mnist-standard",
+        ),
+    ]
+
+
+def make_picture(row: int = 7, *, label: str = "7", adversarial: str = "3", stem: str = "pictures/7") -> Picture:
+    """A record of three files ``<stem>-clean.png``, ``-adversarial.png`` and ``-difference.png``."""
+    return Picture(
+        row=row,
+        attack="apgd-ce",
+        label=label,
+        clean_prediction=label,
+        adversarial_prediction=adversarial,
+        distance=0.3,
+        clean=f"{stem}-clean.png",
+        adversarial=f"{stem}-adversarial.png",
+        difference=f"{stem}-difference.png",
+        magnified=1.67,
+    )
+
+
+def draw(folder: Path, picture: Picture) -> None:
+    """Write the three files of a picture, 4 by 4 gray pixels each."""
+    from PIL import Image
+
+    for name, gray in ((picture.clean, 0), (picture.adversarial, 90), (picture.difference, 128)):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), gray).save(path)

@@ -1,0 +1,300 @@
+"""The page: complete, self-contained, and proof against hostile names and missing files."""
+
+import base64
+import dataclasses
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_runs import ESCAPED, HOSTILE, draw, findings, make_picture, make_run, threat, wilson
+
+from saddlepoint.errors import MissingExtraError, RecordError
+from saddlepoint.records import RunRecord
+from saddlepoint.report.html import render, write
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text between them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.pieces).split())
+
+
+def hostile(run: RunRecord) -> RunRecord:
+    """The run with a hostile string wherever a user's string can stand."""
+    pictures = [make_picture(label=HOSTILE, adversarial=HOSTILE, stem=HOSTILE)]
+    model = dataclasses.replace(run.models[0], name=HOSTILE)
+    ball = dataclasses.replace(model.threats[-1], pictures=pictures)
+    named = [dataclasses.replace(attack, name=HOSTILE, settings={HOSTILE: HOSTILE}) for attack in ball.attacks]
+    ball = dataclasses.replace(ball, attacks=named)
+    return dataclasses.replace(
+        run,
+        models=[dataclasses.replace(model, threats=[model.threats[0], ball])],
+        data=dataclasses.replace(run.data, name=HOSTILE, classes=[HOSTILE]),
+        findings=[
+            dataclasses.replace(f, title=HOSTILE, evidence=HOSTILE, remedy=HOSTILE, model=HOSTILE) for f in findings()
+        ],
+        environment={HOSTILE: HOSTILE},
+        spec={HOSTILE: HOSTILE},
+        command=HOSTILE,
+    )
+
+
+def test_it_says_what_to_cite() -> None:
+    said = Page(render(make_run(), None)).text
+    assert "mnist-pgd: 91.2 % robust accuracy (95 % interval 89.9 to 92.4) under the worst case of 5 attacks" in said
+    assert "an upper bound on the true robust accuracy" in said
+    assert "not AutoAttack" in said
+
+
+def test_findings_come_worst_first() -> None:
+    page = render(make_run(), None)
+    places = [page.index(f'<article class="finding {level}">') for level in ("error", "warning", "note")]
+    assert places == sorted(places)
+    assert "Find out where the model overflows" in page
+
+
+def test_a_run_without_findings_says_so() -> None:
+    assert "Nothing was found that speaks against" in render(dataclasses.replace(make_run(), findings=[]), None)
+
+
+def test_every_attack_has_a_row_in_every_table() -> None:
+    page = render(make_run(), None)
+    for name in ("fgsm", "pgd", "apgd-ce", "fab", "square", "worst case", "clean"):
+        assert page.count(f'<th scope="row">{name}</th>') >= 2
+    assert "<b>91.2 %</b><small>89.9 to 92.4</small>" in page
+
+
+def test_two_radii_make_a_curve_and_one_makes_none() -> None:
+    run = make_run()
+    assert "<polyline" in render(run, None)
+    short = [dataclasses.replace(model, threats=model.threats[:1]) for model in run.models]
+    assert "<polyline" not in render(dataclasses.replace(run, models=short), None)
+
+
+def test_a_curve_over_many_radii_labels_those_with_room_and_skips_what_was_not_measured() -> None:
+    run = make_run()
+    dense = [threat(eps / 255, [1900 - eps], 1948, 2000) for eps in (1, 2, 4, 8, 16)]
+    models = [
+        dataclasses.replace(run.models[0], threats=dense),
+        dataclasses.replace(run.models[1], threats=[dense[1], dense[3]]),
+        dataclasses.replace(run.models[1], name="unmeasured", threats=[]),
+    ]
+    page = render(dataclasses.replace(run, models=models), None)
+    axis = page.split('class="x-axis"')[1].split("</svg>")[0]
+    assert re.findall(r">([^<>]+)</text>", axis) == ["0", "2/255", "4/255", "8/255", "16/255"]
+    assert [len(line.split()) for line in re.findall(r'<polyline class="line s\d" points="([^"]*)"', page)] == [6, 3]
+    assert "not measured" in page
+
+
+def test_a_curve_starts_at_the_clean_accuracy() -> None:
+    points = re.findall(r'<polyline class="line s0" points="([^"]*)"', render(make_run(), None))
+    assert points == ["0.00,2.60 33.33,5.00 100.00,8.80"]
+
+
+def test_pictures_are_embedded_byte_for_byte(tmp_path: Path) -> None:
+    picture = make_picture()
+    draw(tmp_path, picture)
+    images = [tag for tag in Page(render(make_run([picture]), tmp_path)).tags if tag[0] == "img"]
+    assert len(images) == 3
+    source = images[0][1]["src"] or ""
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == (tmp_path / picture.clean).read_bytes()
+    assert (images[0][1]["width"], images[0][1]["class"]) == ("4", "coarse")
+
+
+def test_what_is_no_picture_leaves_a_placeholder(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("this is a text file, not a picture")
+    (tmp_path.parent / "outside.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(16))
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(9 * 2**20)
+    pictures = [
+        dataclasses.replace(make_picture(), clean="text.png", adversarial="../outside.png", difference="gone.png"),
+        dataclasses.replace(make_picture(), clean="huge.png", adversarial="nul\x00.png", difference=""),
+    ]
+    page = render(make_run(pictures), tmp_path)
+    assert "<img" not in page
+    for reason in (
+        "not a PNG file",
+        "outside the run&#39;s folder",
+        "file not found",
+        "too large to embed",
+        "not embedded",
+    ):
+        assert reason in page
+
+
+def test_without_a_folder_pictures_are_placeholders() -> None:
+    page = render(make_run([make_picture()]), None)
+    assert "<img" not in page
+    assert page.count("not embedded") == 3
+
+
+def test_hostile_strings_are_text_everywhere(tmp_path: Path) -> None:
+    page = render(hostile(make_run()), tmp_path)
+    assert "<script" not in page
+    assert ESCAPED in page
+    assert page.count("alert(1)") > 20
+    assert {name for name, _ in Page(page).tags}.isdisjoint({"script", "iframe", "object", "base", "form"})
+
+
+def test_nothing_is_fetched(tmp_path: Path) -> None:
+    picture = make_picture()
+    draw(tmp_path, picture)
+    page = render(make_run([picture]), tmp_path)
+    sources = [value or "" for _, attrs in Page(page).tags for name, value in attrs.items() if name in {"src", "href"}]
+    assert sources
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert not re.search(r"https?:|@import|url\(", page)
+
+
+def test_links_inside_the_page_lead_somewhere() -> None:
+    tags = Page(render(make_run(), None)).tags
+    places = {attrs.get("id") for _, attrs in tags}
+    links = [attrs["href"] or "" for name, attrs in tags if name == "a"]
+    assert links
+    assert all(link.removeprefix("#") in places for link in links)
+
+
+def test_the_policy_admits_only_this_style() -> None:
+    page = render(make_run(), None)
+    policy = next(a["content"] for _, a in Page(page).tags if a.get("http-equiv") == "Content-Security-Policy") or ""
+    style = page.split("<style>")[1].split("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'")
+    assert all("style" not in attrs for _, attrs in Page(page).tags)
+
+
+def test_places_are_not_told() -> None:
+    run = dataclasses.replace(
+        make_run(), command="saddlepoint evaluate zoo:a npz:/home/ada/sets/x.npz --out /home/ada/runs/a"
+    )
+    page = render(run, None)
+    assert "saddlepoint evaluate zoo:a npz:x.npz --out a" in page
+    assert "ada" not in Page(page).text.split()
+    assert "/home" not in page
+
+
+def test_hashes_settings_and_versions_are_told() -> None:
+    said = Page(render(make_run(), None)).text
+    for piece in ("4f1c" * 16, "9ab0" * 16, "d00d" * 16, "steps 40", "2.9.0", "3 min 42 s", "207,018 parameters"):
+        assert piece in said
+
+
+def test_settings_that_differ_say_where() -> None:
+    page = render(make_run(), None)
+    assert '<th scope="row">pgd<small>Linf eps 0.1</small></th><td><span class="setting"><i>eps</i> 0.1</span>' in page
+    same = [dataclasses.replace(model, threats=model.threats[:1]) for model in make_run().models]
+    assert "<small>Linf eps 0.1</small>" not in render(dataclasses.replace(make_run(), models=same), None)
+
+
+def test_settings_of_one_model_name_it() -> None:
+    run = make_run()
+    threats = [[model.threats[0]] for model in run.models]
+    threats[1][0].attacks[0].settings["steps"] = 7
+    models = [dataclasses.replace(model, threats=kept) for model, kept in zip(run.models, threats, strict=True)]
+    page = render(dataclasses.replace(run, models=models), None)
+    assert "<small>mnist-standard, Linf eps 0.1</small>" in page
+
+
+def test_undefined_rows_stand_out() -> None:
+    assert render(make_run(), None).count('<td class="bad">3</td>') == 2
+
+
+def test_shares_are_never_rounded_to_all_or_nothing() -> None:
+    run = make_run()
+    ball = dataclasses.replace(run.models[0].threats[0], worst=wilson(29_999, 30_000))
+    page = render(dataclasses.replace(run, models=[dataclasses.replace(run.models[0], threats=[ball])]), None)
+    assert "&gt;99.9" in page
+
+
+@pytest.mark.parametrize("models", [0, 1, 7])
+def test_any_number_of_models(models: int) -> None:
+    run = make_run()
+    page = render(dataclasses.replace(run, models=[run.models[0]] * models), None)
+    assert page.endswith("</html>")
+
+
+def test_models_without_threats_attacks_or_rows() -> None:
+    run = make_run()
+    shapes = [[], [threat(0.3, [], 5, 9)], [dataclasses.replace(threat(0.3, [0], 0, 0), worst=wilson(0, 0))]]
+    models = [dataclasses.replace(run.models[0], name=f"m{i}", threats=shape) for i, shape in enumerate(shapes)]
+    page = render(dataclasses.replace(run, models=models), None)
+    assert "no attack was run" in page
+    assert "no row was measured" in page
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    again = RunRecord.from_json(make_run().to_json())
+    write(make_run(), None, tmp_path / "a.html")
+    write(again, None, tmp_path / "b.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "b.html"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"no-such-folder.*choose another place"):
+        write(make_run(), None, tmp_path / "no-such-folder" / "a.html")
+
+
+def test_without_jinja_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match=r"saddlepoint\[cli\]"):
+        render(make_run(), None)
+
+
+def complaints(page: Path) -> list[str]:
+    """What a headless browser writes to its console while it shows the page; it leaves a picture beside it."""
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking hide-scrollbars"
+    flags += " disable-component-update disable-sync enable-logging=stderr v=0 window-size=1200,2000"
+    done = subprocess.run(
+        [
+            "chromium",
+            *(f"--{flag}" for flag in flags.split()),
+            f"--user-data-dir={page.parent / 'profile'}",
+            f"--screenshot={page.with_suffix('.png')}",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_a_browser_shows_it_without_a_complaint(tmp_path: Path, spoiled: bool) -> None:
+    picture = make_picture()
+    draw(tmp_path, picture)
+    run = make_run([picture])
+    write(hostile(run) if spoiled else run, tmp_path, tmp_path / "report.html")
+    assert complaints(tmp_path / "report.html") == []
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_browser_refuses_a_script_in_it(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(render(make_run(), None).replace("</body>", "<script>alert(1)</script></body>"), encoding="utf-8")
+    assert any("Content Security Policy" in line for line in complaints(page))

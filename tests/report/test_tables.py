@@ -1,0 +1,101 @@
+"""The terminal's tables: every number in its place, and names that are only ever text."""
+
+import dataclasses
+import sys
+
+import pytest
+from report_runs import HOSTILE, make_run
+from rich.console import Console, RenderableType
+
+from saddlepoint.errors import MissingExtraError
+from saddlepoint.report.tables import cite, findings, summary
+
+
+def printed(renderable: RenderableType, *, color: bool = False) -> str:
+    """What a terminal of 160 columns shows."""
+    console = Console(width=160, force_terminal=color, color_system="standard" if color else None, highlight=False)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
+
+
+def test_one_table_per_threat() -> None:
+    shown = printed(summary(make_run()))
+    assert shown.count("worst case") == 2
+    assert "Linf eps 0.1 · 2000 rows of mnist10k:test" in shown
+    assert "Linf eps 0.3 · 2000 rows of mnist10k:test" in shown
+
+
+def test_a_row_holds_the_numbers_of_both_models() -> None:
+    row = next(line for line in printed(summary(make_run())).splitlines() if line.strip().startswith("square"))
+    assert " ".join(row.split()) == "square 95.4 % 94.4–96.2 79 55.2 % 53.1–57.4 79"
+
+
+def test_the_worst_case_is_bold() -> None:
+    row = next(line for line in printed(summary(make_run()), color=True).splitlines() if "worst case" in line)
+    assert "\x1b[1m" in row
+
+
+def test_the_worst_case_adds_up_the_passes() -> None:
+    row = next(line for line in printed(summary(make_run())).splitlines() if "worst case" in line)
+    assert "395" in row.split()
+
+
+def test_a_model_that_was_not_measured_has_a_dash() -> None:
+    run = make_run()
+    run.models[1].threats.pop()
+    rows = [line for line in printed(summary(run)).splitlines() if line.strip().startswith("pgd")]
+    assert rows[1].split()[-2:] == ["–", "–"]
+
+
+def test_attacks_that_only_one_model_met_have_a_row() -> None:
+    run = make_run()
+    extra = dataclasses.replace(run.models[1].threats[0].attacks[0], name="jsma")
+    run.models[1].threats[0].attacks.append(extra)
+    shown = printed(summary(run))
+    assert sum(line.strip().startswith("jsma") for line in shown.splitlines()) == 1
+
+
+def test_an_attack_that_ran_twice_has_two_rows() -> None:
+    run = make_run()
+    run.models[0].threats[0].attacks.append(run.models[0].threats[0].attacks[1])
+    assert "pgd (2)" in printed(summary(run))
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_a_hostile_name_is_text(color: bool) -> None:
+    run = make_run()
+    models = [dataclasses.replace(run.models[0], name=HOSTILE)]
+    data = dataclasses.replace(run.data, name=HOSTILE)
+    shown = printed(summary(dataclasses.replace(run, models=models, data=data)), color=color)
+    assert shown.count(HOSTILE) >= 4
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    run = make_run()
+    models = [dataclasses.replace(run.models[0], name="a\x1b]0;title\x07b\x9b31m\u202ec")]
+    shown = printed(summary(dataclasses.replace(run, models=models)))
+    assert not set(shown) & set("\x1b\x07\x9b\u202e")
+
+
+def test_findings_come_worst_first_with_evidence_and_remedy() -> None:
+    shown = printed(findings(make_run()))
+    assert [line.split(":")[0] for line in shown.splitlines() if not line.startswith(" ")] == [
+        "error", "warning", "note",
+    ]  # fmt: skip
+    assert "3 of 2000 rows gave NaN logits" in shown
+    assert "→ Add an adaptive attack" in shown
+
+
+def test_cite_ends_with_the_caveat() -> None:
+    shown = " ".join(printed(cite(make_run())).split())
+    assert "91.2 % robust accuracy (95 % interval 89.9 to 92.4)" in shown
+    assert shown.endswith("leaderboards built on them.")
+
+
+@pytest.mark.parametrize("show", [summary, findings, cite])
+def test_without_rich_the_error_names_the_extra(show: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert callable(show)
+    with pytest.raises(MissingExtraError, match=r"saddlepoint\[cli\]"):
+        show(make_run())
