@@ -1,0 +1,5 @@
+"""``python -m saddlepoint``."""
+
+from saddlepoint.cli.main import main
+
+main()

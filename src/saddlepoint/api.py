@@ -1,0 +1,187 @@
+"""``saddlepoint.evaluate`` and what it returns: evaluation and report in one call."""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor
+
+from saddlepoint.balls import Ball
+from saddlepoint.classifier import Classifier
+from saddlepoint.data import Dataset
+from saddlepoint.errors import ArgumentTypeError, DataError, RecordError, SettingError
+from saddlepoint.evaluation import Progress
+from saddlepoint.evaluation import evaluate as run_evaluation
+from saddlepoint.evaluation.suites import DEFAULT
+from saddlepoint.problem import Limits
+from saddlepoint.records import Finding, RunRecord, Share
+from saddlepoint.solve import Attack
+
+Rows = Dataset | tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """A finished evaluation.
+
+    Attributes:
+        record: every number, as plain values;  folder: where ``run.json`` and the pictures lie, if anywhere.
+    """
+
+    record: RunRecord
+    folder: Path | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Worst case over the attacks, as a share of all rows.
+
+        Raises:  SettingError if the run has several models or radii: then ``record`` holds one number for each.
+        """
+        return self._worst().value
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of :attr:`robust_accuracy`; raises as it does."""
+        worst = self._worst()
+        return worst.low, worst.high
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What to know before citing the number, errors first."""
+        return self.record.findings
+
+    def save(self, folder: str | Path) -> "Run":
+        """Write ``run.json``, the pictures and ``report.html``; returns the run with its folder.
+
+        Raises:  RecordError if the folder holds something that is no run.
+        """
+        folder = usable(Path(folder))
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
+        (folder / "run.json").write_text(self.record.to_json(), encoding="utf-8")
+        saved = Run(self.record, folder, self.files)
+        saved.to_html(folder / "report.html")
+        return saved
+
+    def to_html(self, path: str | Path) -> None:
+        """Write the report: one file that opens offline."""
+        from saddlepoint.report import html
+
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self.folder
+            if folder is None:
+                folder = Path(scratch)
+                (folder / "pictures").mkdir()
+                for name, content in self.files.items():
+                    (folder / name).write_bytes(content)
+            html.write(self.record, folder, Path(path))
+
+    def _worst(self) -> Share:
+        threats = [threat for model in self.record.models for threat in model.threats]
+        if len(threats) != 1:
+            raise SettingError(
+                f"this run has {len(threats)} robust accuracies, one per model and radius; "
+                "read them from run.record.models[i].threats[j].worst"
+            )
+        return threats[0].worst
+
+
+def evaluate(
+    model: Classifier | Mapping[str, Classifier],
+    data: Rows,
+    *,
+    ball: Ball | Sequence[Ball],
+    attacks: Sequence[str | Attack] = DEFAULT,
+    target: str = "none",
+    seed: int = 0,
+    batch_size: int | None = None,
+    limits: Limits = Limits(),
+    out: str | Path | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Run:
+    """How robust a model is: attack every row, judge every answer by independent code, count.
+
+    Args:
+        model: one classifier, or several by name.
+        data: a Dataset, a pair (x, y) of x (n, *f) in the model's bounds and y (n,), or a DataLoader of such pairs.
+        ball: the threat, or several: ``Linf(8 / 255)``.
+        attacks: names (``saddlepoint list``), or attacks with that ball.
+        target: "none", "least-likely", "random", or a class index as text.
+        seed: of every random draw.
+        batch_size: rows at once; None finds one that fits. No number depends on it.
+        limits: budget per row and attack.
+        out: folder for ``run.json``, pictures and ``report.html``.
+        command: recorded as what reproduces the run.
+        progress: told after every batch: (rows done, rows in all, what is running).
+
+    Returns:  a Run; ``run.robust_accuracy``, ``run.interval``, ``run.findings``, ``run.to_html(path)``.
+    Raises:  a SaddlepointError that says what to change.
+    """
+    models = dict(model) if isinstance(model, Mapping) else {"model": model}
+    for name, each in models.items():
+        if not isinstance(each, Classifier):
+            raise ArgumentTypeError(
+                f"{name} is {type(each).__name__}; wrap it, so that its input range is clear: "
+                "saddlepoint.Classifier(model, bounds=(0, 1))"
+            )
+    if out is not None:
+        usable(Path(out))
+    balls = [ball] if isinstance(ball, Ball) else list(ball)
+    bounds = next(iter(models.values())).bounds if models else None
+    found = run_evaluation(
+        models,
+        as_dataset(data, (bounds.lower, bounds.upper) if bounds else (0.0, 1.0)),
+        balls=balls,
+        attacks=attacks,
+        target=target,
+        seed=seed,
+        batch_size=batch_size,
+        limits=limits,
+        command=command,
+        progress=progress,
+    )
+    run = Run(found.record, None, found.files)
+    return run if out is None else run.save(out)
+
+
+def as_dataset(data: Rows, bounds: tuple[float, float]) -> Dataset:
+    """A Dataset of a pair (x, y) or of a loader's pairs; a Dataset is returned as it is.
+
+    Raises:  DataError if it is none of these.
+    """
+    if isinstance(data, Dataset):
+        return data
+    pairs = [data] if isinstance(data, tuple) else list(_pairs(data))
+    if not pairs or any(len(pair) != 2 or not all(isinstance(part, Tensor) for part in pair) for pair in pairs):
+        raise DataError("data must be a Dataset, a pair of tensors (x, y), or a DataLoader of such pairs")
+    x, y = torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+    classes = tuple(str(i) for i in range(int(y.max()) + 1)) if y.numel() else ("0",)
+    return Dataset(x.cpu(), y.cpu(), classes=classes, name="data", bounds=bounds)
+
+
+def usable(folder: Path) -> Path:
+    """The folder, if it is new, empty, or holds a run.
+
+    Raises:  RecordError otherwise.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RecordError(f"{folder.name!r} is a file; give --out a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").exists():
+        raise RecordError(f"the folder {folder.name!r} holds files that are no run; give --out a new or empty folder")
+    return folder
+
+
+def _pairs(data: object) -> Iterable[tuple[Tensor, Tensor]]:
+    try:
+        yield from ((batch[0], batch[1]) for batch in data)  # type: ignore[attr-defined]
+    except (TypeError, IndexError, KeyError) as error:
+        raise DataError(
+            f"data is {type(data).__name__}; it must be a Dataset, a pair (x, y), or a DataLoader of such pairs"
+        ) from error

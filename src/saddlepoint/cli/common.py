@@ -1,0 +1,126 @@
+"""What several commands share: consoles, progress, and the reading of numbers."""
+
+import math
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from saddlepoint.balls import L2, Ball, Linf
+from saddlepoint.errors import RadiusError, SettingError, SpecError, unknown
+
+BALLS: dict[str, type[Ball]] = {cls.norm: cls for cls in (Linf, L2)}
+
+
+def console() -> Console:
+    """Where results go."""
+    return Console()
+
+
+def errors_to() -> Console:
+    """Where errors and progress go."""
+    return Console(stderr=True)
+
+
+@contextmanager
+def bar() -> Iterator[Progress]:
+    """A progress bar on standard error, with time spent and time left; texts in it are shown as they are."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors_to(), transient=True) as progress:
+        yield progress
+
+
+def number(text: str) -> float:
+    """A number, or a fraction such as 8/255.
+
+    Raises:  RadiusError for anything else.
+    """
+    over, slash, under = text.strip().partition("/")
+    try:
+        value = float(over) / float(under) if slash else float(over)
+    except (ValueError, ZeroDivisionError) as error:
+        raise RadiusError(f"eps={text!r} must be a number or a fraction, such as 0.3 or 8/255") from error
+    if not 0 <= value < math.inf:
+        raise RadiusError(f"eps={text!r} must be finite and >= 0, in input units, such as 0.3 or 8/255")
+    return value
+
+
+def words(text: str) -> list[str]:
+    """The parts of a comma list.
+
+    Raises:  SpecError if there is none.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise SpecError(f"{text!r} names nothing; give at least one, separated by commas")
+    return parts
+
+
+def balls(norm: str, eps: str) -> list[Ball]:
+    """One ball for each radius of a comma list.
+
+    Raises:  SpecError for an unknown norm;  RadiusError for a radius that is no number.
+    """
+    if norm not in BALLS:
+        raise unknown("norm", norm, BALLS)
+    return [BALLS[norm](value) for value in dict.fromkeys(number(part) for part in words(eps))]
+
+
+def batch_size(text: str) -> int | None:
+    """A positive integer, or "auto".
+
+    Raises:  SettingError for anything else.
+    """
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise SettingError(f"--batch-size {text!r} must be auto or an integer >= 1")
+    return int(text)
+
+
+def set_threads(threads: int | None) -> None:
+    """Use that many CPU threads; None leaves torch's own choice.
+
+    Raises:  SettingError if it is not positive.
+    """
+    if threads is None:
+        return
+    if threads < 1:
+        raise SettingError(f"--threads {threads} must be >= 1")
+    torch.set_num_threads(threads)
+
+
+def check_device(device: str | None) -> str | None:
+    """The device, if torch can use it.
+
+    Raises:  SettingError otherwise.
+    """
+    if device is None:
+        return None
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"--device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def command_line() -> str:
+    """The command as typed, quoted so that a shell reads it back."""
+    return " ".join(["saddlepoint", *map(shlex.quote, sys.argv[1:])])
+
+
+def shown(path: Path) -> str:
+    """A path for the terminal, with rich markup in it switched off."""
+    return escape(str(path))

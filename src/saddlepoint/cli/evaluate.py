@@ -1,0 +1,72 @@
+"""``saddlepoint evaluate``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saddlepoint.api import evaluate as run
+from saddlepoint.cli import common
+from saddlepoint.data import load_data
+from saddlepoint.errors import DataError, SpecError
+from saddlepoint.evaluation.suites import DEFAULT, build
+from saddlepoint.models import load_model
+from saddlepoint.report import tables
+
+
+def evaluate(
+    specs: Annotated[list[str], typer.Argument(metavar="MODEL [MODEL ...] DATA", help="Models, then the data set.")],
+    attacks: Annotated[str, typer.Option(help="Comma list; `saddlepoint list` shows all.")] = ",".join(DEFAULT),
+    norm: Annotated[str, typer.Option(help="Norm of the ball: linf or l2.")] = "linf",
+    eps: Annotated[str, typer.Option(help="Radius in input units, or a comma list: 0.3 or 4/255,8/255.")] = "",
+    rows: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for run.json, pictures and report.html.")] = None,
+    target: Annotated[str, typer.Option(help="none, least-likely, random, or a class index.")] = "none",
+    weights: Annotated[Path | None, typer.Option(help="Safetensors file for a py: model.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: where the model is.")] = None,
+    batch_size: Annotated[str, typer.Option(help="auto, or rows at once; no number depends on it.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: torch's choice.")] = None,
+) -> None:
+    """How robust models are: attack every row, judge every answer by independent code, report.
+
+    Example: saddlepoint evaluate zoo:mnist-standard zoo:mnist-pgd mnist10k:test --eps 0.3 --out runs/a
+    """
+    if len(specs) < 2:
+        raise SpecError(f"give at least one model and then the data set, for example {specs[0]} mnist10k:test")
+    if not eps:
+        raise SpecError("--eps is missing: the radius in input units, for example --eps 0.3 or --eps 8/255")
+    common.set_threads(threads)
+    threats, names = common.balls(norm, eps), common.words(attacks)
+    for name in names:
+        build(name, threats[0])  # an unknown name is told before anything is loaded
+    data = load_data(specs[-1])
+    if rows is not None:
+        if not 1 <= rows <= len(data):
+            raise DataError(f"--rows {rows} must lie in [1, {len(data)}], the rows of {specs[-1]}")
+        data = data[:rows]
+    where = common.check_device(device)
+    models = {spec: load_model(spec, weights=weights, device=where) for spec in dict.fromkeys(specs[:-1])}
+    with common.bar() as progress:
+        task = progress.add_task("starting", total=None)
+
+        def tell(done: int, total: int, what: str) -> None:
+            progress.update(task, completed=done, total=total, description=what)
+
+        result = run(
+            models,
+            data,
+            ball=threats,
+            attacks=names,
+            target=target,
+            seed=seed,
+            batch_size=common.batch_size(batch_size),
+            out=out,
+            command=common.command_line(),
+            progress=tell,
+        )
+    screen = common.console()
+    for part in (tables.summary, tables.findings, tables.cite):
+        screen.print(part(result.record))
+    if out is not None:
+        screen.print(f"report  {common.shown(out / 'report.html')}", highlight=False, soft_wrap=True)

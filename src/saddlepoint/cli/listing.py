@@ -1,0 +1,33 @@
+"""``saddlepoint list``."""
+
+import inspect
+
+from rich.table import Table
+from rich.text import Text
+
+from saddlepoint.cli import common
+from saddlepoint.data import data_specs
+from saddlepoint.defenses.training.recipes import RECIPES
+from saddlepoint.evaluation import attack_classes
+from saddlepoint.models import zoo_card, zoo_names
+
+
+def listing() -> None:
+    """Attacks, models, data sets and training recipes that can be named on the command line."""
+    screen = common.console()
+    for title, rows in (
+        ("attacks", [(name, _first_line(cls)) for name, cls in sorted(attack_classes().items())]),
+        ("norms", [(name, _first_line(cls)) for name, cls in common.BALLS.items()]),
+        ("models", [(f"zoo:{name}", str(zoo_card(name).get("description", ""))) for name in zoo_names()]),
+        ("data sets", [(spec, "") for spec in data_specs()]),
+        ("recipes", [(name, recipe.description) for name, recipe in RECIPES.items()]),
+    ):
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False)
+        for name, about in rows:
+            table.add_row(Text(name, style="cyan"), Text(about))
+        screen.print(table)
+        screen.print()
+
+
+def _first_line(cls: type) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0]

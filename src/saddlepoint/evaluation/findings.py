@@ -1,0 +1,96 @@
+"""What a reader must know before citing the numbers of a run."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from saddlepoint.classifier import Classifier
+from saddlepoint.records import FOOLED, AttackRecord, DataRecord, Finding, ModelRecord, ThreatRecord
+
+_FEW_ROWS = 1000
+
+
+def of_outputs(name: str, model: Classifier, x: Tensor) -> Iterator[Finding]:
+    """Look at a model's outputs on a few clean inputs x: probabilities in place of logits, or randomness."""
+    with torch.no_grad(), model.frozen():
+        first, second = model.logits(x), model.logits(x)
+    if bool((first >= 0).all()) and bool(((first.sum(1) - 1).abs() < 1e-4).all()):
+        yield Finding(
+            level="warning",
+            title="The outputs look like probabilities",
+            evidence=f"all outputs on {len(x)} inputs are >= 0 and sum to 1 in each row",
+            remedy="Return logits (leave out the last softmax): its saturation hides gradients, which weakens attacks.",
+            model=name,
+        )
+    if not torch.equal(first.nan_to_num(), second.nan_to_num()):
+        yield Finding(
+            level="warning",
+            title="The model is random",
+            evidence=f"two passes over {len(x)} inputs differ by up to {(first - second).abs().max().item():.3g}",
+            remedy="Switch the randomness off, or take the numbers as optimistic: attacks need averaged gradients.",
+            model=name,
+        )
+
+
+def of_model(model: ModelRecord, data: DataRecord, target: str) -> Iterator[Finding]:
+    """What the counts of one model say."""
+    if model.clean.count * model.classes <= 1.5 * model.clean.rows:
+        yield Finding(
+            level="warning",
+            title="Clean accuracy is close to chance",
+            evidence=f"{model.clean.count} of {model.clean.rows} rows are right, {model.classes} classes",
+            remedy="Check the input range, the normalisation and the order of the labels before reading on.",
+            model=model.name,
+        )
+    for threat in model.threats:
+        yield from _of_threat(model, threat)
+    if target != "none":
+        yield Finding(
+            level="note",
+            title="Targeted attacks",
+            evidence=f"target={target}: a row counts as fooled only if it becomes its target",
+            remedy="Do not compare with untargeted robust accuracy, which is lower or equal.",
+            model=model.name,
+        )
+
+
+def of_data(data: DataRecord) -> Iterator[Finding]:
+    """What the rows say."""
+    if data.rows < _FEW_ROWS:
+        yield Finding(
+            level="note",
+            title="Few rows",
+            evidence=f"{data.rows} rows: at 50 %, the interval is {98 / data.rows**0.5:.1f} points either way",
+            remedy=f"Use at least {_FEW_ROWS} rows for a number that is compared with others.",
+        )
+
+
+def _of_threat(model: ModelRecord, threat: ThreatRecord) -> Iterator[Finding]:
+    where = f"{threat.norm} eps={threat.eps:g}"
+    for attack in threat.attacks:
+        if attack.undefined:
+            yield Finding(
+                level="error",
+                title="Undefined rows",
+                evidence=f"{attack.undefined} rows under {attack.name} ({where}) gave outputs that are not finite",
+                remedy="Neither fooled nor robust: find out where the model returns NaN or infinity, and run again.",
+                model=model.name,
+            )
+    single = [a for a in threat.attacks if a.name == "fgsm"]
+    iterative = [a for a in threat.attacks if a.name in ("pgd", "bim")]
+    if single and iterative:
+        yield from _masking(model, where, single[0], min(iterative, key=lambda a: a.robust.count))
+
+
+def _masking(model: ModelRecord, where: str, single: AttackRecord, iterative: AttackRecord) -> Iterator[Finding]:
+    pairs = zip(single.verdicts, iterative.verdicts, strict=True)
+    missed = sum(a == FOOLED and b != FOOLED for a, b in pairs)
+    if missed > 0.02 * max(1, single.attacked) and single.robust.count < iterative.robust.count:
+        yield Finding(
+            level="warning",
+            title="One step beats many",
+            evidence=f"fgsm fools {missed} rows that {iterative.name} does not ({where})",
+            remedy="A sign of masked gradients: try attacks without gradients and transferred ones before citing.",
+            model=model.name,
+        )

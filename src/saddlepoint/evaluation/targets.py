@@ -1,0 +1,30 @@
+"""Targets of a targeted evaluation."""
+
+import torch
+from torch import Tensor
+
+from saddlepoint.classifier import Classifier
+from saddlepoint.errors import SpecError
+from saddlepoint.noise import Noise
+
+
+def choose(spec: str, model: Classifier, x: Tensor, y: Tensor, noise: Noise) -> Tensor | None:
+    """The class (n,) that each row is to become.
+
+    Args:  spec: "none", "least-likely" (of the clean input), "random" (drawn per row id, never the label) or a
+        class index;  noise: bound to the rows' ids.
+    Raises:  SpecError if the spec is none of these, or no class of the model.
+    """
+    if spec == "none":
+        return None
+    with torch.no_grad(), model.frozen():
+        logits = model.logits(x)
+    k = logits.shape[1]
+    if spec == "least-likely":
+        return logits.argmin(1)
+    if spec == "random":
+        draw = noise.child("target").uniform(x.new_empty(len(x), 1)).squeeze(1)
+        return (y + 1 + (draw * (k - 1)).long()) % k
+    if not spec.isdigit() or int(spec) >= k:
+        raise SpecError(f"target={spec!r} must be none, least-likely, random, or a class of the model, 0 to {k - 1}")
+    return torch.full_like(y, int(spec))

@@ -1,0 +1,67 @@
+"""The judge: verdicts from the returned tensors alone, by code that shares nothing with the attacks."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.classifier import Classifier
+
+
+@final
+@dataclass(frozen=True)
+class Verdicts:
+    """(n,) each: fooled, undefined (output not finite, or the point left ball or box), outside; the rest held.
+
+    ``predicted`` (n,) are the classes the bare module gives to the points.
+    """
+
+    fooled: Tensor
+    undefined: Tensor
+    outside: Tensor
+    predicted: Tensor
+
+
+def judge(
+    model: Classifier, x0: Tensor, x: Tensor, y: Tensor, target: Tensor | None, *, norm: str | None, eps: float
+) -> Verdicts:
+    """Ask the bare module about the points x (n, *f) and measure them against x0.
+
+    Args:  norm: "linf", "l2", "l1" or "l0"; None judges clean inputs, where x is x0.
+    """
+    bounds, slack = model.bounds, 1e-6 * (model.bounds.upper - model.bounds.lower)
+    box = ((x < bounds.lower - slack) | (x > bounds.upper + slack) | x.isnan()).flatten(1).any(1)
+    delta = (x.double() - x0.double()).abs().flatten(1)
+    if norm == "l0":
+        reach = (delta > 0).sum(1).double()
+    else:
+        reach = torch.linalg.vector_norm(delta, {None: 1, "l1": 1, "l2": 2, "linf": float("inf")}[norm], dim=1)
+    outside = box | (reach > eps * (1 + 1e-6) + slack)
+    logits = _ask(model, x)
+    defined = logits.isfinite().all(1)
+    predicted = logits.argmax(1)
+    hit = predicted != y if target is None else predicted == target
+    return Verdicts(hit & defined & ~outside, ~defined | outside, outside, predicted)
+
+
+def _ask(model: Classifier, x: Tensor) -> Tensor:
+    """Logits of the user's own module in evaluation mode and full precision, normalised here."""
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    inner = x
+    if model.mean is not None:
+        inner = inner - model.mean.to(x).reshape(shape)
+    if model.std is not None:
+        inner = inner / model.std.to(x).reshape(shape)
+    module = model.module
+    flags = [(m, m.training) for m in module.modules()] if isinstance(module, nn.Module) else []
+    try:
+        for part, _ in flags:
+            part.training = False
+        with torch.no_grad():
+            output = module(inner if model.dtype is None else inner.to(model.dtype))
+    finally:
+        for part, training in flags:
+            part.training = training
+    logits: Tensor = getattr(output, "logits", output).float().reshape(len(x), -1)
+    return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
