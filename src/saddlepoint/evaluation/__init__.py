@@ -1,8 +1,8 @@
 """How robust a model is, which number may be cited, and why it can be trusted."""
 
 from saddlepoint.evaluation.evaluate import Evaluated as Evaluated
-from saddlepoint.evaluation.evaluate import Progress as Progress
 from saddlepoint.evaluation.evaluate import evaluate as evaluate
+from saddlepoint.evaluation.running import Progress as Progress
 from saddlepoint.evaluation.suites import attack_classes as attack_classes
 from saddlepoint.evaluation.suites import build as build
 

@@ -55,6 +55,26 @@ def of_model(model: ModelRecord, data: DataRecord, target: str) -> Iterator[Find
         )
 
 
+def of_tally(name: str, attack: str, unconfirmed: int, strayed: int) -> Iterator[Finding]:
+    """What the judge said against an attack: claims that it did not confirm, points outside ball or box."""
+    if unconfirmed:
+        yield Finding(
+            level="warning",
+            title="Claims that were not confirmed",
+            evidence=f"{unconfirmed} rows that {attack} calls fooled are not, asked again",
+            remedy="They count as held. The model may be random, or depend on who shares the batch.",
+            model=name,
+        )
+    if strayed:
+        yield Finding(
+            level="error",
+            title="Points outside ball or box",
+            evidence=f"{strayed} points that {attack} returned",
+            remedy="They count as undefined. Mend the attack.",
+            model=name,
+        )
+
+
 def of_data(data: DataRecord) -> Iterator[Finding]:
     """What the rows say."""
     if data.rows < _FEW_ROWS:

@@ -1,6 +1,10 @@
 """Counts with intervals."""
 
 import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
 
 from saddlepoint.records import Share
 
@@ -27,3 +31,9 @@ def wilson(count: int, rows: int) -> Share:
         low=0.0 if count == 0 else max(0.0, middle - half),
         high=1.0 if count == rows else min(1.0, middle + half),
     )
+
+
+def median(parts: Sequence[Tensor]) -> float | None:
+    """The (lower) median over all parts, each (n,); None where they are empty."""
+    every = torch.cat(list(parts)) if parts else torch.empty(0)
+    return float(every.median()) if len(every) else None
