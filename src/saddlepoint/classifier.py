@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -20,6 +21,10 @@ class Meter:
     def __init__(self) -> None:
         self.forwards = 0
         self.backwards = 0
+
+    def backward(self, rows: int, _grad: Tensor) -> None:
+        """The hook that counts."""
+        self.backwards += rows
 
     def __repr__(self) -> str:
         return f"Meter(forwards={self.forwards}, backwards={self.backwards})"
@@ -86,22 +91,19 @@ class Classifier:
 
         Raises:  ModelError if the model does not return one row of logits per input.
         """
-        meter, rows = self.meter, len(x)
-        meter.forwards += rows
+        self.meter.forwards += len(x)
         inner = self._normalised(x)
         with torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext():
             output = self.module(inner if self.dtype is None else inner.to(self.dtype))
-        logits = self._checked(output, rows).to(x.dtype)
+        logits = self._checked(output, len(x)).to(x.dtype)
         if logits.requires_grad:
-
-            def count(grad: Tensor) -> None:
-                meter.backwards += rows
-
-            logits.register_hook(count)
+            logits.register_hook(partial(self.meter.backward, len(x)))
         return logits
 
     def predict(self, x: Batch, *, batch_size: int = 512) -> Labels:
         """The most likely class of each row (n,), without gradients, in chunks; raises as :meth:`logits`."""
+        if not len(x):
+            return torch.zeros(0, dtype=torch.int64, device=x.device)
         with torch.no_grad(), self.frozen():
             parts = [self.logits(part.to(self.device)).argmax(1).to(x.device) for part in x.split(batch_size)]
         return torch.cat(parts)

@@ -1,5 +1,7 @@
 """What an attack found: the record that the driver keeps, and the result that the caller gets."""
 
+import math
+import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import final
@@ -61,9 +63,9 @@ class Record:
     ``settled`` are aligned with them.
     """
 
-    def __init__(self, x0: Batch, keep: Keep) -> None:
+    def __init__(self, x0: Batch, keep: Keep, seconds: float = math.inf) -> None:
         n, flags = len(x0), torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
-        self.keep = keep
+        self.keep, self._deadline = keep, time.monotonic() + seconds
         self.forwards = self.backwards = self.fillers = 0  # fillers: forward passes of settled rows
         self.settled_rows = 0
         self.live = torch.arange(n, device=x0.device)
@@ -74,38 +76,52 @@ class Record:
         self._solved_at = torch.full((n,), -1, device=x0.device)
         self._spent = torch.zeros(2, n, dtype=torch.int64, device=x0.device)
 
+    @property
+    def late(self) -> bool:
+        """The time is up."""
+        return time.monotonic() > self._deadline
+
     def count(self, *, forwards: int = 0, backwards: int = 0) -> None:
         """Passes that every row of the batch took; settled rows count as fillers."""
         self.forwards += forwards
         self.backwards += backwards
         self.fillers += forwards * self.settled_rows
 
-    def update(self, x: Batch, loss: PerRow, success: Mask, defined: Mask, distance: PerRow | None) -> None:
-        """Keep what is better than the best so far; ``distance``, given for MIN_DISTANCE, then ranks the points."""
+    def update(
+        self, x: Batch, loss: PerRow, success: Mask, defined: Mask, distance: PerRow | None, total: Tensor
+    ) -> bool:
+        """Keep what is better than the best so far; ``distance``, given for MIN_DISTANCE, then ranks the points.
+
+        Returns:  whether ``total``, a number, is finite; told here so that a step asks the device only once.
+        """
         if self.keep is Keep.LAST:
-            return
+            return bool(total.isfinite())
         rank = loss if distance is None else -distance
         first, higher = success & ~self.success, (success == self.success) & (rank > self.rank)
         better = defined & ~self.settled & (first | higher)
         if distance is not None:
             better &= success
         new = first & better
-        self.rank = torch.where(better, rank, self.rank)
-        self.x = torch.where(better.view(-1, *[1] * (x.dim() - 1)), x, self.x)
         over = ~defined
         if self.keep is Keep.FIRST_SUCCESS:
             over = over | success
         elif distance is not None:
             over = over | (success & (distance == 0))
-        if bool((new | (over & ~self.settled)).any()):
+        event, every, finite = torch.stack(
+            [(new | (over & ~self.settled)).any(), better.all(), total.isfinite()]
+        ).tolist()
+        self.rank = torch.where(better, rank, self.rank)
+        self.x = x if every else torch.where(_column(better, x), x, self.x)
+        if event:
             self._solved_at[self.live[new]] = self.forwards
             self.success = self.success | new
             lost = ~defined & ~self.settled & ~self.success
             self._undefined[self.live[lost]] = True
-            self.x = torch.where(lost.view(-1, *[1] * (x.dim() - 1)), x, self.x)  # the evidence
+            self.x = torch.where(_column(lost, x), x, self.x)  # the evidence
             self.settle(over)
+        return bool(finite)
 
-    def settle(self, rows: Mask) -> None:
+    def settle(self, rows: Mask | bool) -> None:
         """Freeze these rows of the batch: their best point and their counters are final."""
         index = (rows & ~self.settled).nonzero().squeeze(1)
         home = self.live[index]
@@ -121,8 +137,9 @@ class Record:
         self.settled_rows = 0
 
     def put(self, x: Batch) -> None:
-        """Make x the best point of every row that is not settled (LAST)."""
-        self.x = torch.where(self.settled.view(-1, *[1] * (x.dim() - 1)), self.x, x) if self.settled_rows else x
+        """Under LAST, make x the best point of every row that is not settled."""
+        if self.keep is Keep.LAST:
+            self.x = torch.where(_column(self.settled, x), self.x, x) if self.settled_rows else x
 
     def points(self) -> Batch:
         """The best point of every row (n, *f); settles them all."""
@@ -134,12 +151,12 @@ class Record:
     ) -> AttackResult:
         """Ask the model once more about exactly the points that are returned."""
         x = self.points()
-        with torch.no_grad():
+        with torch.no_grad(), model.frozen():
             logits = model.logits(x) if len(x) else x.new_zeros(0, 2)
         defined = logits.isfinite().all(1)
         success = fooled(logits, y, target) & defined
         if self.keep is Keep.MIN_DISTANCE:
-            x = torch.where((success | self._undefined).view(-1, *[1] * (x.dim() - 1)), x, x0)
+            x = torch.where(_column(success | self._undefined, x), x, x0)
         return AttackResult(
             x=x,
             success=success,
@@ -150,3 +167,8 @@ class Record:
             backwards=self._spent[1],
             solved_at=self._solved_at,
         )
+
+
+def _column(mask: Mask, x: Batch) -> Tensor:
+    """(n,) shaped to broadcast against x (n, *f)."""
+    return mask.view(-1, *[1] * (x.dim() - 1))

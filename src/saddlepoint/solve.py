@@ -1,13 +1,13 @@
 """The driver owns the loop: every attack gets counting, budgets, best points and shrinking, and none writes them."""
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from saddlepoint._typing import Batch, Labels
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
-from saddlepoint.errors import ArgumentTypeError
 from saddlepoint.losses import Loss, cross_entropy
 from saddlepoint.noise import Noise
 from saddlepoint.problem import Limits, Problem, Seen, Spent
@@ -76,15 +76,9 @@ class IterativeAttack(ABC, Generic[S]):
         """The next state from what was seen at state.x in step t = 0, 1, ...; out of place."""
 
     def __call__(
-        self,
-        model: Classifier,
-        x: Batch,
-        y: Labels | None,
-        *,
-        target: Labels | None = None,
-        noise: Noise = Noise(),
-        limits: Limits = Limits(),
-    ) -> AttackResult:
+        self, model: Classifier, x: Batch, y: Labels | None, *,
+        target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
+    ) -> AttackResult:  # fmt: skip
         """Attack a batch.
 
         Args:
@@ -96,46 +90,23 @@ class IterativeAttack(ABC, Generic[S]):
         Raises:
             InputError, RadiusError, SettingError, ModelError: each says what to change.
         """
-        if not isinstance(model, Classifier):
-            raise ArgumentTypeError(
-                f"model is {type(model).__name__}; wrap it, so that its input range is clear: "
-                "saddlepoint.Classifier(model, bounds=(0, 1))"
-            )
-        with model.frozen():
-            problem = search(self, model, x, y, target=target, noise=noise, limits=limits)
-            return problem.record.result(model, self.ball, self.loss, problem.x0, problem.y, problem.target)
+        problem = Problem.open(self, model, x, y, target, noise, limits)
+        search(self, problem)
+        return problem.result()
 
 
-def search(
-    attack: IterativeAttack[Any],
-    model: Classifier,
-    x: Batch,
-    y: Labels | None,
-    *,
-    target: Labels | None,
-    noise: Noise,
-    limits: Limits,
-) -> Problem:
-    """Run the loop on a frozen model; returns the problem as opened. Its record holds the best points, not verified."""
-    opened = problem = Problem.open(
-        model, x, y, target, ball=attack.ball, loss=attack.loss, keep=attack.keep, noise=noise, limits=limits
-    )
+def search(attack: IterativeAttack[Any], problem: Problem) -> None:
+    """The loop: run an attack on a problem just opened; its record then holds the best points, not yet verified."""
     if problem.empty:
-        return opened
-    try:
+        return
+    with problem.model.frozen(), suppress(Spent):
         state, length = attack.init(problem), attack.length(problem)
         for t in range(length + 1):  # the last point is looked at too: no wasted update
             problem, state = problem.shrink(state, t)
-            if problem.empty:
+            problem.record.put(state.x)
+            last = t == length
+            if problem.empty or (last and attack.keep is Keep.LAST):
                 break
-            if attack.keep is Keep.LAST:
-                problem.record.put(state.x)
-                if t == length:
-                    break
-            gradient = attack.needs_gradient and t < length
-            seen = problem.look(state.x, gradient=gradient, aim=getattr(state, "aim", None))
-            if t < length:
+            seen = problem.look(state.x, gradient=attack.needs_gradient and not last, aim=getattr(state, "aim", None))
+            if not last:
                 state = attack.step(problem, state, seen, t)
-    except Spent:
-        pass
-    return opened

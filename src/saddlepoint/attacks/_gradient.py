@@ -22,7 +22,7 @@ class Point:
 
 def ascend(problem: Problem, x: Batch, size: float | Tensor, direction: Batch) -> Batch:
     """Move by ``size`` along the steepest step of ``direction``, back into ball and box."""
-    return problem.project(x + size * problem.steepest_step(direction))
+    return problem.project(x + size * problem.steepest_step(direction, x))
 
 
 def check_steps(steps: int | None, *, least: int = 0) -> None:

@@ -1,7 +1,7 @@
 """Attacks of other libraries, held to the same standard as ours."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 import torch
@@ -11,7 +11,7 @@ from saddlepoint._typing import Batch, Labels
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import InputError
-from saddlepoint.losses import cross_entropy
+from saddlepoint.losses import Loss, cross_entropy
 from saddlepoint.noise import Noise
 from saddlepoint.problem import Limits, Problem
 from saddlepoint.result import AttackResult, Keep
@@ -38,6 +38,8 @@ class FromCallable:
     function: Callable[[torch.nn.Module, Tensor, Tensor], Tensor]
     ball: Ball
     targeted: bool = False
+    loss: Loss = field(default=cross_entropy, init=False, repr=False)
+    keep: Keep = field(default=Keep.LAST, init=False, repr=False)
     name: ClassVar[str] = "from-callable"
 
     def __call__(
@@ -55,12 +57,9 @@ class FromCallable:
             raise InputError(
                 f"targeted={self.targeted}, but target is {'missing' if self.targeted else 'given'}; the two must agree"
             )
-        with model.frozen():
-            loss = cross_entropy
-            problem = Problem.open(
-                model, x, y, target, ball=self.ball, loss=loss, keep=Keep.LAST, noise=noise, limits=limits
-            )
-            if not problem.empty:
+        problem = Problem.open(self, model, x, y, target, noise, limits)
+        if not problem.empty:
+            with model.frozen():
                 before = model.meter.forwards, model.meter.backwards
                 labels = problem.y if problem.target is None else problem.target
                 found = self.function(_Module(model), problem.x0.clone(), labels.clone())
@@ -68,7 +67,7 @@ class FromCallable:
                 forwards, backwards = model.meter.forwards - before[0], model.meter.backwards - before[1]
                 n = len(problem.x0)
                 problem.record.count(forwards=-(-forwards // n), backwards=-(-backwards // n))
-            return problem.record.result(model, self.ball, loss, problem.x0, problem.y, problem.target)
+        return problem.result()
 
 
 @final

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -26,7 +26,8 @@ class Ball(ABC):
     eps: float | Tensor
     norm: ClassVar[str]
 
-    def __post_init__(self) -> None:
+    def check_eps(self) -> None:
+        """Raises:  RadiusError for a negative, missing or misshapen eps."""
         eps = self.eps
         if isinstance(eps, Tensor):
             if eps.dim() != 1 or not eps.is_floating_point():
@@ -51,7 +52,7 @@ class Ball(ABC):
 
     def take(self, rows: Tensor) -> Self:
         """The ball of these rows; itself where all share one eps."""
-        return type(self)(self.eps.index_select(0, rows)) if isinstance(self.eps, Tensor) else self
+        return replace(self, eps=self.eps.index_select(0, rows)) if isinstance(self.eps, Tensor) else self
 
     def radius(self, x: Batch) -> float | Tensor:
         """eps, shaped to broadcast against x (n, *f), of its type and device."""
@@ -92,8 +93,11 @@ class Ball(ABC):
         """A uniform draw from the ball, then moved into the box."""
 
     @abstractmethod
-    def steepest_step(self, grad: Batch) -> Batch:
-        """The d that maximises <grad, d> over norm(d) = 1; zero where the gradient is zero."""
+    def steepest_step(self, grad: Batch, x: Batch | None = None, bounds: Bounds | None = None) -> Batch:
+        """The d that maximises <grad, d> over norm(d) = 1; zero where the gradient is zero.
+
+        Args:  x, bounds: where the step starts; a norm that moves few features passes over those that the box stops.
+        """
 
 
 def flat_norm(x: Batch) -> Tensor:

@@ -24,6 +24,9 @@ class L2(Ball):
 
     norm: ClassVar[str] = "l2"
 
+    def __post_init__(self) -> None:
+        self.check_eps()
+
     def widest(self, bounds: Bounds, features: int) -> float:
         return float(bounds.width * features**0.5)
 
@@ -42,7 +45,9 @@ class L2(Ball):
         inside = torch.clamp(delta, low, high)
         far = flat_norm(inside) > radius * (1 + 8 * torch.finfo(x.dtype).eps)  # the slack makes it idempotent
         if bool(far.any()):
-            inside = torch.where(far, _shrunk(delta, low, high, torch.as_tensor(radius).to(x)), inside)
+            inside = torch.where(
+                far, _shrunk(delta, low, high, torch.as_tensor(radius, dtype=x.dtype, device=x.device)), inside
+            )
         # The clamp absorbs the rounding of x0 + (upper - x0).
         return (x0 + inside.view(x0.shape)).clamp_(bounds.lower, bounds.upper)
 
@@ -52,7 +57,7 @@ class L2(Ball):
         delta = direction * self.radius(x0) * share.view(-1, *[1] * (x0.dim() - 1))
         return (x0 + delta).clamp_(bounds.lower, bounds.upper)
 
-    def steepest_step(self, grad: Batch) -> Batch:
+    def steepest_step(self, grad: Batch, x: Batch | None = None, bounds: Bounds | None = None) -> Batch:
         norm = flat_norm(grad)
         return grad / torch.where(norm > 0, norm, 1)
 

@@ -21,6 +21,9 @@ class Linf(Ball):
 
     norm: ClassVar[str] = "linf"
 
+    def __post_init__(self) -> None:
+        self.check_eps()
+
     def widest(self, bounds: Bounds, features: int) -> float:
         return bounds.width
 
@@ -37,5 +40,5 @@ class Linf(Ball):
     def random_start(self, x0: Batch, bounds: Bounds, noise: Noise) -> Batch:
         return self.project(x0 + self.radius(x0) * (noise.uniform(x0) * 2 - 1), x0, bounds)
 
-    def steepest_step(self, grad: Batch) -> Batch:
+    def steepest_step(self, grad: Batch, x: Batch | None = None, bounds: Bounds | None = None) -> Batch:
         return grad.sign()
