@@ -1,5 +1,6 @@
 """``saddlepoint.evaluate`` and what it returns: evaluation and report in one call."""
 
+import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -159,7 +160,7 @@ def as_dataset(data: Rows, bounds: tuple[float, float]) -> Dataset:
     if isinstance(data, Dataset):
         return data
     pairs = [data] if isinstance(data, tuple) else list(_pairs(data))
-    if not pairs or any(len(pair) != 2 or not all(isinstance(part, Tensor) for part in pair) for pair in pairs):
+    if not pairs or not all(map(_is_batch, pairs)):
         raise DataError("data must be a Dataset, a pair of tensors (x, y), or a DataLoader of such pairs")
     x, y = torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
     classes = tuple(str(i) for i in range(int(y.max()) + 1)) if y.numel() else ("0",)
@@ -173,9 +174,17 @@ def usable(folder: Path) -> Path:
     """
     if folder.exists() and not folder.is_dir():
         raise RecordError(f"{folder.name!r} is a file; give --out a folder")
+    standing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+        raise RecordError(f"the folder {folder.name!r} cannot be made in {standing.name!r}; give --out another place")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").exists():
         raise RecordError(f"the folder {folder.name!r} holds files that are no run; give --out a new or empty folder")
     return folder
+
+
+def _is_batch(pair: tuple[object, ...]) -> bool:
+    """Two tensors, the second with one axis: inputs and labels."""
+    return len(pair) == 2 and all(isinstance(part, Tensor) for part in pair) and pair[1].dim() == 1  # type: ignore[attr-defined]
 
 
 def _pairs(data: object) -> Iterable[tuple[Tensor, Tensor]]:

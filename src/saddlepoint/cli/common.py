@@ -85,7 +85,7 @@ def batch_size(text: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise SettingError(f"--batch-size {text!r} must be auto or an integer >= 1")
     return int(text)
 
@@ -110,7 +110,7 @@ def check_device(device: str | None) -> str | None:
     if device is None:
         return None
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # the meta device holds no values
     except (RuntimeError, AssertionError) as error:
         raise SettingError(f"--device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
     return device

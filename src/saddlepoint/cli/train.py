@@ -42,6 +42,8 @@ def train(
         raise unknown("recipe", recipe, RECIPES)
     if out.suffix != ".safetensors":
         raise SettingError(f"--out {out.name!r} must end in .safetensors")
+    if not out.parent.is_dir():
+        raise SettingError(f"--out {out.name!r} lies in a folder that does not exist; make it first, or give another")
     common.set_threads(threads)
     chosen = RECIPES[recipe]
     if eps is not None and not chosen.robust:

@@ -1,5 +1,6 @@
 """Attack every row, judge every answer, count."""
 
+import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -66,6 +67,7 @@ def evaluate(
     Raises:  SettingError, SpecError, DataError, InputError, RadiusError, ModelError: each says what to change.
     """
     _check(models, data, balls, attacks, batch_size)
+    plan = {ball: [a if not isinstance(a, str) else build(a, ball) for a in attacks] for ball in balls}
     draw = draw and pictures.is_image(data.x)
     if draw:
         pictures.require_pillow()
@@ -78,9 +80,8 @@ def evaluate(
         limits=limits,
         draw=draw,
         progress=progress,
-        total=len(models) * len(balls) * len(attacks) * len(data),
+        total=len(models) * len(plan) * len(attacks) * len(data),
     )
-    plan = {ball: [a if not isinstance(a, str) else build(a, ball) for a in attacks] for ball in balls}
     records = [run.model(i, name, model, plan) for i, (name, model) in enumerate(models.items())]
     about = DataRecord(
         name=data.name,
@@ -129,6 +130,15 @@ def _check(
     for ball in balls:
         if isinstance(ball.eps, Tensor):
             raise SettingError("an evaluation needs one eps for each ball; give several balls for several radii")
+        if math.isinf(ball.eps):
+            raise SettingError(f"{ball!r} has no border; an evaluation needs a finite eps, in input units")
+    low, high = float(data.x.min()), float(data.x.max())
+    for name, model in models.items():
+        if not model.bounds.lower <= low <= high <= model.bounds.upper:
+            raise DataError(
+                f"{data.name} runs from {low:g} to {high:g}, the inputs of {name} from {model.bounds.lower:g} to "
+                f"{model.bounds.upper:g}; give Classifier the bounds of your inputs"
+            )
     for attack in attacks:
         own = None if isinstance(attack, str) else getattr(attack, "ball", None)
         if own is not None and list(balls) != [own]:

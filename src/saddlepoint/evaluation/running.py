@@ -1,9 +1,9 @@
 """One evaluation on its way: attack the rows of a model in batches, judge, count."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from saddlepoint.solve import Attack
 Progress = Callable[[int, int, str], None]
 """Called with (rows done, rows in all, what is running)."""
 
+T = TypeVar("T")
 _KEPT_SAMPLES = 64
 
 
@@ -41,13 +42,14 @@ class Subject:
 @final
 @dataclass(frozen=True)
 class Answer:
-    """One attacked batch: the rows' places in the data, inputs, labels, targets and what the attack returned."""
+    """One attacked batch: the rows' places in the data, inputs, labels, targets, what the attack returned, verdicts."""
 
     rows: Tensor
     x: Tensor
     y: Tensor
     target: Tensor | None
     result: AttackResult
+    verdict: Verdicts
 
 
 @final
@@ -108,9 +110,12 @@ class Running:
     def _clean(self, model: Classifier) -> tuple[str, Tensor]:
         """One letter per row (held means right), and the predicted classes."""
         letters, predicted = [], []
-        for rows in torch.arange(len(self.data)).split(self.batch_size):
+
+        def ask(rows: Tensor) -> Verdicts:
             x, y = self.data.x[rows].to(model.device), self.data.y[rows].to(model.device)
-            verdict = judge(model, x, x, y, None, norm=None, eps=0.0)
+            return judge(model, x, x, y, None, norm=None, eps=0.0)
+
+        for verdict in self._batches(torch.arange(len(self.data)), ask):
             letters += _letters(verdict.fooled, verdict.undefined, fooled=WRONG)
             predicted.append(verdict.predicted.cpu())
         return "".join(letters), torch.cat(predicted)
@@ -138,16 +143,8 @@ class Running:
         clock, tally = time.monotonic(), Tally(list(subject.clean))
         index = torch.tensor([i for i, letter in enumerate(subject.clean) if letter == HELD], dtype=torch.int64)
         self.done += len(self.data) - len(index)
-        start = 0
-        while start < len(index):
-            answer = self._batch(subject.model, attack, index[start : start + self.batch_size])
-            if answer is None:  # memory did not suffice: the same rows again, fewer at once
-                continue
-            verdict = judge(
-                subject.model, answer.x, answer.result.x, answer.y, answer.target, norm=ball.norm, eps=float(ball.eps)
-            )
-            self._add(tally, subject, answer, verdict)
-            start += len(answer.rows)
+        for answer in self._batches(index, lambda rows: self._answer(subject.model, attack, ball, rows)):
+            self._add(tally, subject, answer)
             self.done += len(answer.rows)
             if self.progress is not None:
                 self.progress(self.done, self.total, f"{subject.name}  {attack.name}  {ball.norm} {float(ball.eps):g}")
@@ -166,23 +163,34 @@ class Running:
             seconds=round(time.monotonic() - clock, 3),
         ), tally.samples
 
-    def _batch(self, model: Classifier, attack: Attack, rows: Tensor) -> Answer | None:
-        """Attack one batch; None after halving the batch size because memory did not suffice."""
+    def _batches(self, index: Tensor, work: Callable[[Tensor], T]) -> Iterator[T]:
+        """What ``work`` says of these rows, batch by batch; where memory does not suffice, again with fewer at once."""
+        start = 0
+        while start < len(index):
+            rows = index[start : start + self.batch_size]
+            try:
+                done = work(rows)
+            except (torch.OutOfMemoryError, MemoryError):
+                if len(rows) == 1:
+                    raise
+                self.batch_size = len(rows) // 2
+                continue
+            start += len(rows)
+            yield done
+
+    def _answer(self, model: Classifier, attack: Attack, ball: Ball, rows: Tensor) -> Answer:
+        """Attack one batch, and judge what comes back."""
         x, y = self.data.x[rows].to(model.device), self.data.y[rows].to(model.device)
         ids = self.data.rows[rows].to(model.device)
-        try:
-            target = targets.choose(self.target, model, x, y, self.noise.at(ids))
-            noise = self.noise.child(attack.name).at(ids)
-            return Answer(rows, x, y, target, attack(model, x, y, target=target, noise=noise, limits=self.limits))
-        except (torch.OutOfMemoryError, MemoryError):
-            if self.batch_size == 1:
-                raise
-            self.batch_size = max(1, self.batch_size // 2)
-            return None
+        target = targets.choose(self.target, model, x, y, self.noise.at(ids))
+        noise = self.noise.child(attack.name).at(ids)
+        result = attack(model, x, y, target=target, noise=noise, limits=self.limits)
+        verdict = judge(model, x, result.x, y, target, norm=ball.norm, eps=float(ball.eps))
+        return Answer(rows, x, y, target, result, verdict)
 
-    def _add(self, tally: Tally, subject: Subject, answer: Answer, verdict: Verdicts) -> None:
+    def _add(self, tally: Tally, subject: Subject, answer: Answer) -> None:
         """Enter the verdicts of one batch."""
-        result, target = answer.result, answer.target
+        result, target, verdict = answer.result, answer.target, answer.verdict
         vacuous = torch.zeros_like(answer.y, dtype=torch.bool) if target is None else target == answer.y
         fooled = verdict.fooled & ~vacuous
         undefined = verdict.undefined | (result.undefined & ~fooled)
@@ -190,21 +198,21 @@ class Running:
             tally.letters[row] = letter
         tally.forwards += int(result.forwards.sum())
         tally.backwards += int(result.backwards.sum())
-        tally.unconfirmed += int((result.success & ~verdict.fooled).sum())
+        tally.unconfirmed += int((result.success & ~verdict.fooled & ~verdict.undefined).sum())
         tally.strayed += int(verdict.outside.sum())
-        tally.distances.append(result.distance[fooled].cpu())
+        tally.distances.append(verdict.distance[fooled].cpu())
         if self.draw and len(tally.samples) < _KEPT_SAMPLES:
-            tally.samples += self._samples(subject, answer, fooled, verdict.predicted)
+            tally.samples += self._samples(subject, answer, fooled)[: _KEPT_SAMPLES - len(tally.samples)]
 
-    def _samples(self, subject: Subject, answer: Answer, fooled: Tensor, said: Tensor) -> list[pictures.Sample]:
+    def _samples(self, subject: Subject, answer: Answer, fooled: Tensor) -> list[pictures.Sample]:
         """The first fooled rows of a batch, for pictures."""
         return [
             pictures.Sample(
                 row=int(self.data.rows[answer.rows[i]]),
                 y=int(answer.y[i]),
                 clean_prediction=int(subject.predicted[answer.rows[i]]),
-                adversarial_prediction=int(said[i]),
-                distance=float(answer.result.distance[i]),
+                adversarial_prediction=int(answer.verdict.predicted[i]),
+                distance=float(answer.verdict.distance[i]),
                 x0=answer.x[i].cpu(),
                 x=answer.result.x[i].cpu(),
             )

@@ -14,13 +14,14 @@ from saddlepoint.classifier import Classifier
 class Verdicts:
     """(n,) each: fooled, undefined (output not finite, or the point left ball or box), outside; the rest held.
 
-    ``predicted`` (n,) are the classes the bare module gives to the points.
+    ``predicted`` (n,) are the classes the bare module gives to the points, ``distance`` (n,) is that from x0.
     """
 
     fooled: Tensor
     undefined: Tensor
     outside: Tensor
     predicted: Tensor
+    distance: Tensor
 
 
 def judge(
@@ -42,7 +43,7 @@ def judge(
     defined = logits.isfinite().all(1)
     predicted = logits.argmax(1)
     hit = predicted != y if target is None else predicted == target
-    return Verdicts(hit & defined & ~outside, ~defined | outside, outside, predicted)
+    return Verdicts(hit & defined & ~outside, ~defined | outside, outside, predicted, reach)
 
 
 def _ask(model: Classifier, x: Tensor) -> Tensor:

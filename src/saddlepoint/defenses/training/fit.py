@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint._typing import Batch, Labels
+from saddlepoint.defenses.training.augment import shift
 from saddlepoint.defenses.training.objectives import Objective
 from saddlepoint.errors import InputError, SettingError
 from saddlepoint.noise import Noise
@@ -19,7 +20,7 @@ class Schedule:
     """How long and how fast: Adam under a one-cycle learning rate (Smith & Topin 2019, arXiv:1708.07120).
 
     Args:  epochs, batch_size: at least 1;  peak: the highest learning rate, reached at ``rise`` of the training;
-        seed: of the order and the noise.
+        seed: of the order and the noise;  shift: images move by up to that many pixels along each axis, filled with 0.
     """
 
     epochs: int = 30
@@ -27,10 +28,13 @@ class Schedule:
     peak: float = 5e-3
     rise: float = 0.4
     seed: int = 0
+    shift: int = 0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise SettingError(f"epochs={self.epochs} and batch_size={self.batch_size} must be at least 1")
+        if self.shift < 0:
+            raise SettingError(f"shift={self.shift} must be >= 0, in pixels")
         if not (self.peak > 0 and 0 < self.rise < 1):
             raise SettingError(f"peak={self.peak} must be positive and rise={self.rise} lie between 0 and 1")
 
@@ -78,7 +82,10 @@ def fit(
         for i, rows in enumerate(order.split(schedule.batch_size)):
             done = epoch * per_epoch + i
             drawn = noise.child(epoch).at(rows.to(device))
-            loss = objective(module, x[rows].to(device), y[rows].to(device), noise=drawn, progress=done / total)
+            inputs = x[rows].to(device)
+            if schedule.shift:
+                inputs = shift(inputs, drawn, schedule.shift)
+            loss = objective(module, inputs, y[rows].to(device), noise=drawn, progress=done / total)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -12,7 +12,7 @@ from saddlepoint.balls import Bounds
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError
 from saddlepoint.noise import Noise
-from saddlepoint.problem import Limits
+from saddlepoint.problem import Limits, Problem
 from saddlepoint.result import Keep
 from saddlepoint.solve import search
 
@@ -66,7 +66,6 @@ class Adversarial:
     def __call__(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float) -> Tensor:
         ball, share = self.attack.ball, min(1.0, progress / self.warmup) if self.warmup else 1.0
         attack = replace(self.attack, keep=Keep.LAST, ball=replace(ball, eps=ball.eps * share))
-        model = Classifier(module, bounds=self.bounds)
-        with model.frozen():
-            found = search(attack, model, x, y, target=None, noise=noise, limits=Limits())
-        return functional.cross_entropy(module(found.record.points()), y)
+        problem = Problem.open(attack, Classifier(module, bounds=self.bounds), x, y, None, noise, Limits())
+        search(attack, problem)
+        return functional.cross_entropy(module(problem.record.points()), y)

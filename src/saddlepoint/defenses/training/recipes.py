@@ -44,7 +44,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "pgd": Recipe(
         description="adversarial training with PGD-10 in Linf (Madry et al. 2018), eps warmed up over the first fifth",
-        schedule=Schedule(epochs=30),
+        schedule=Schedule(epochs=30, shift=1),
         make=_pgd,
         robust=True,
         eps=0.3,
