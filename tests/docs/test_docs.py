@@ -1,0 +1,137 @@
+"""What the documentation says can be run runs, names what exists, and leaves nothing out."""
+
+import re
+import shlex
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+
+import saddlepoint
+from saddlepoint import attacks
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md")) + [path for path in [ROOT / "README.md"] if path.exists()]
+FENCE = re.compile(
+    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?"
+    r"^```(?P<language>\w+)(?: title=\"(?P<title>[\w.]+)\")?\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def blocks(page, language):
+    """Every fenced block of a language that is not marked ``<!-- not run: reason -->``: its code, title and line."""
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        if match["language"] == language and match["reason"] is None:
+            yield match["code"], match["title"], text[: match.start("code")].count("\n")
+
+
+def runnable(pages):
+    return [pytest.param(page, id=page.name) for page in pages if any(blocks(page, "python"))]
+
+
+def run(page, folder, monkeypatch):
+    """Run the blocks of a page, one after another, in one module; a block with a title is a file that others import."""
+    made = [Path(title).stem for _, title, _ in blocks(page, "python") if title]
+    for name in made:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
+    try:
+        for code, title, line in blocks(page, "python"):
+            if title:
+                (folder / title).write_text(code, encoding="utf-8")
+            else:
+                exec(compile("\n" * line + code, str(page), "exec"), vars(module))
+    finally:
+        for name in made:
+            sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("page", runnable(PAGES))
+def test_blocks_of_a_page_run(page, tmp_path, monkeypatch):
+    run(page, tmp_path, monkeypatch)
+
+
+def test_a_block_that_fails_is_noticed(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(
+        '```python title="mine.py"\nanswer = 41\n```\n\n```python\nimport mine\nassert mine.answer == 42\n```\n'
+    )
+    with pytest.raises(AssertionError):
+        run(page, tmp_path, monkeypatch)
+
+
+def commands():
+    """Every line of a console block that calls saddlepoint."""
+    for page in PAGES:
+        for language in ("console", "bash", "shell"):
+            for code, _, _ in blocks(page, language):
+                for line in code.replace("\\\n", " ").splitlines():
+                    words = shlex.split(line.removeprefix("$ "), comments=True)
+                    if words[:1] == ["saddlepoint"]:
+                        yield pytest.param(words[1:], id=f"{page.name}: {line}")
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_commands_have_options_that_exist(words):
+    typer = pytest.importorskip("typer")
+    from saddlepoint.cli import evaluate, listing, train
+
+    app = typer.Typer()
+    app.command("evaluate")(evaluate.evaluate)
+    app.command("train")(train.train)
+    app.command("list")(listing.listing)
+    group = typer.main.get_command(app)
+    group.commands[words[0]].make_context(words[0], words[1:])  # reads the arguments; nothing is run
+
+
+QUOTED = [
+    pytest.param(match["reason"].removeprefix("quoted from "), match["code"], id=f"{page.name}: {match['reason']}")
+    for page in PAGES
+    for match in FENCE.finditer(page.read_text(encoding="utf-8"))
+    if (match["reason"] or "").startswith("quoted from ")
+]
+
+
+@pytest.mark.parametrize(("path", "code"), QUOTED)
+def test_quoted_code_is_the_code(path, code):
+    assert code in (ROOT / path).read_text(encoding="utf-8"), (
+        f"the documentation quotes {path} as it was; quote it anew"
+    )
+
+
+def test_the_design_draws_the_layers_as_they_are_held():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = [re.sub(r"[()]", "", layer) for layer in contracts[0]["layers"] if layer != "(__main__)"]
+    drawn = re.search(r"^```\n(cli -> .+?)^```$", (ROOT / "docs/design.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert drawn[1].split() == " -> ".join(layers).split()
+
+
+@pytest.mark.parametrize("name", attacks.__all__)
+def test_every_attack_has_a_section_and_a_row(name):
+    sections = re.findall(r"^## (.+)$", (ROOT / "docs/attacks.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert any(re.search(rf"\b{name}\b", section) for section in sections), f"docs/attacks.md has no section on {name}"
+    table = (ROOT / "docs/choosing-an-attack.md").read_text(encoding="utf-8")
+    assert f"| `{name}` |" in table, f"docs/choosing-an-attack.md has no row for {name}"
+    assert f"::: saddlepoint.attacks.{name}\n" in (ROOT / "docs/api.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", saddlepoint.__all__)
+def test_every_public_name_is_in_the_api(name):
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    is_module = isinstance(getattr(saddlepoint, name), types.ModuleType)
+    entry = f"## saddlepoint.{name}\n" if is_module else f"::: saddlepoint.{name}\n"
+    assert entry in text, f"docs/api.md lacks {entry!r}"
+
+
+def test_every_page_is_in_the_navigation():
+    listed = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2])
+    assert sorted(set(listed) - {"CHANGELOG.md"}) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
