@@ -39,8 +39,7 @@ class Noise:
 
     def child(self, name: str | int) -> Self:
         """An independent stream; the name may be anything that tells it from its siblings."""
-        digest = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=8).digest()
-        return type(self)(int.from_bytes(digest, "little", signed=True), self.rows)
+        return type(self)(_digest(f"{self.seed}/{name}"), self.rows)
 
     def uniform(self, like: Tensor, draw: int | Tensor = 0) -> Tensor:
         """Uniform on [0, 1), in steps of 2**-24, of the shape (n, *f), type and device of ``like``.
@@ -61,11 +60,16 @@ class Noise:
         rows = torch.arange(n, device=like.device) if self.rows is None else self.rows.to(like.device)
         if rows.shape != (n,):
             raise SettingError(f"noise is bound to {len(rows)} row ids, the batch has {n} rows; give one id per row")
-        key = _mix64(_mix64(_mix64(rows + _signed(self.seed)) ^ _signed(use * _GOLDEN)) + draw)
+        # The seed is hashed before it meets the row id: were they added, seed 1 of row 0 would be seed 0 of row 1.
+        key = _mix64(_mix64(_mix64(rows ^ _digest(f"seed {self.seed}")) ^ _signed(use * _GOLDEN)) + draw)
         first, second = (key >> 32).to(torch.int32), _low32(key)
         columns = torch.arange(like[:1].numel() if n else 0, device=like.device, dtype=torch.int32)
         bits = _lowbias32_(columns * -1640531527 ^ first[:, None])
         return _lowbias32_(bits.bitwise_xor_(second[:, None]))
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
 
 
 def _signed(value: int) -> int:

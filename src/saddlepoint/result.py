@@ -69,7 +69,7 @@ class Record:
         self.forwards = self.backwards = self.fillers = 0  # fillers: forward passes of settled rows
         self.settled_rows = 0
         self.live = torch.arange(n, device=x0.device)
-        self.x, self.success, self.settled = x0, flags, flags.clone()
+        self.x, self.success, self.settled = x0.clone(), flags, flags.clone()
         self.rank = torch.full((n,), -torch.inf, dtype=x0.dtype, device=x0.device)
         self._final = x0.clone()
         self._undefined = flags.clone()
@@ -107,11 +107,9 @@ class Record:
             over = over | success
         elif distance is not None:
             over = over | (success & (distance == 0))
-        event, every, finite = torch.stack(
-            [(new | (over & ~self.settled)).any(), better.all(), total.isfinite()]
-        ).tolist()
+        event, finite = torch.stack([(new | (over & ~self.settled)).any(), total.isfinite()]).tolist()
         self.rank = torch.where(better, rank, self.rank)
-        self.x = x if every else torch.where(_column(better, x), x, self.x)
+        torch.where(_column(better, x), x, self.x, out=self.x)  # its own buffer, never the attack's
         if event:
             self._solved_at[self.live[new]] = self.forwards
             self.success = self.success | new

@@ -38,7 +38,7 @@ class FromCallable:
     function: Callable[[torch.nn.Module, Tensor, Tensor], Tensor]
     ball: Ball
     targeted: bool = False
-    loss: Loss = field(default=cross_entropy, init=False, repr=False)
+    loss: Loss = field(default_factory=lambda: cross_entropy, init=False, repr=False)  # a plain default would bind self
     keep: Keep = field(default=Keep.LAST, init=False, repr=False)
     name: ClassVar[str] = "from-callable"
 
@@ -59,10 +59,11 @@ class FromCallable:
             )
         problem = Problem.open(self, model, x, y, target, noise, limits)
         if not problem.empty:
-            with model.frozen():
+            with model.frozen(), torch.enable_grad():
                 before = model.meter.forwards, model.meter.backwards
                 labels = problem.y if problem.target is None else problem.target
-                found = self.function(_Module(model), problem.x0.clone(), labels.clone())
+                with torch.enable_grad():
+                    found = self.function(_Module(model), problem.x0.clone(), labels.clone())
                 problem.record.put(_feasible(found, problem))
                 forwards, backwards = model.meter.forwards - before[0], model.meter.backwards - before[1]
                 n = len(problem.x0)

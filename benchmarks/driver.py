@@ -1,0 +1,60 @@
+"""What the driver costs: PGD-40 against a hand-written loop with the same steps, interleaved, medians of 21 ratios.
+
+``python benchmarks/driver.py [threads]`` writes benchmarks/results/driver.json. The hand loop returns its last point and checks
+nothing; ours keeps the best point, counts, judges finiteness and asks the model once more about what it returns.
+"""
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+import saddlepoint as sp
+from saddlepoint.attacks import PGD
+
+EPS, STEPS, PAIRS = 0.3, 40, 21
+
+
+def by_hand(module, x, y, noise):
+    """Madry's loop, nothing else; the same random start, and the last point is looked at as well."""
+    size = 2.5 * EPS / STEPS
+    low, high = (x - EPS).clamp(0, 1), (x + EPS).clamp(0, 1)
+    z = torch.clamp(x + EPS * (2 * noise - 1), low, high)
+    for _ in range(STEPS):
+        z = z.detach().requires_grad_(True)
+        (grad,) = torch.autograd.grad(functional.cross_entropy(module(z), y, reduction="sum"), z)
+        z = torch.clamp(z.detach() + size * grad.sign(), low, high)
+    with torch.no_grad():
+        return z, module(z).argmax(1) != y
+
+
+def ratios(rows):
+    model, data = sp.load_model("zoo:mnist-pgd"), sp.load_data("mnist10k:test")[:rows]
+    for parameter in model.module.parameters():
+        parameter.requires_grad_(False)
+    noise = torch.rand(data.x.shape, generator=torch.Generator().manual_seed(0))
+    attack, still = PGD(ball=sp.Linf(EPS), steps=STEPS), sp.Limits(shrink_at=0)
+    found = []
+    for i in range(PAIRS + 1):
+        start = time.perf_counter()
+        attack(model, data.x, data.y, limits=still)
+        middle = time.perf_counter()
+        by_hand(model.module, data.x, data.y, noise)
+        if i:  # the first pair warms up
+            found.append((middle - start) / (time.perf_counter() - middle))
+    low, _, high = statistics.quantiles(found, n=4)
+    return {"rows": rows, "ratio": statistics.median(found), "quartiles": [low, high], "pairs": PAIRS}
+
+
+if __name__ == "__main__":
+    threads = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    torch.set_num_threads(threads)
+    result = {"threads": threads, "torch": torch.__version__, "cases": [ratios(rows) for rows in (500, 100)]}
+    path = Path(__file__).parent / "results" / "driver.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=1))
