@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor
 
 from saddlepoint._typing import Batch
@@ -23,8 +22,7 @@ class Point:
 
 def ascend(problem: Problem, x: Batch, size: float | Tensor, direction: Batch) -> Batch:
     """Move by ``size`` along the steepest step of ``direction``, back into ball and box."""
-    step = problem.steepest_step(direction, x)
-    return problem.project(torch.addcmul(x, step, size) if isinstance(size, Tensor) else torch.add(x, step, alpha=size))
+    return problem.project((size * problem.steepest_step(direction, x)).add_(x))
 
 
 def check_steps(steps: int | None, *, least: int = 0) -> None:

@@ -62,8 +62,7 @@ class FromCallable:
             with model.frozen(), torch.enable_grad():
                 before = model.meter.forwards, model.meter.backwards
                 labels = problem.y if problem.target is None else problem.target
-                with torch.enable_grad():
-                    found = self.function(_Module(model), problem.x0.clone(), labels.clone())
+                found = self.function(_Module(model), problem.x0.clone(), labels.clone())
                 problem.record.put(_feasible(found, problem))
                 forwards, backwards = model.meter.forwards - before[0], model.meter.backwards - before[1]
                 n = len(problem.x0)
