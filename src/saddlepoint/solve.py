@@ -32,7 +32,9 @@ S = TypeVar("S", bound=State)
 class Attack(Protocol):
     """All that defenses, evaluation and reports know of an attack."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """What reports call it."""
 
     def __call__(
         self,
@@ -93,6 +95,15 @@ class IterativeAttack(ABC, Generic[S]):
         problem = Problem.open(self, model, x, y, target, noise, limits)
         search(self, problem)
         return problem.result()
+
+
+def aimed(
+    attack: IterativeAttack[Any], model: Classifier, x: Batch, y: Labels, aim: Labels, *, noise: Noise, limits: Limits
+) -> AttackResult:
+    """Untargeted, but with the loss steered to the classes ``aim`` (n,); other arguments as in IterativeAttack."""
+    problem = Problem.open(attack, model, x, y, None, noise, limits, aim)
+    search(attack, problem)
+    return problem.result()
 
 
 def search(attack: IterativeAttack[Any], problem: Problem) -> None:

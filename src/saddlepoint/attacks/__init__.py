@@ -1,10 +1,14 @@
 """Attacks: the inner maximisation."""
 
 from saddlepoint.attacks.bim import BIM as BIM
+from saddlepoint.attacks.combinators import Bisect as Bisect
+from saddlepoint.attacks.combinators import Cascade as Cascade
+from saddlepoint.attacks.combinators import EachTarget as EachTarget
+from saddlepoint.attacks.combinators import Restarts as Restarts
 from saddlepoint.attacks.fgsm import FGSM as FGSM
 from saddlepoint.attacks.from_callable import FromCallable as FromCallable
 from saddlepoint.attacks.illc import ILLC as ILLC
 from saddlepoint.attacks.mi_fgsm import MIFGSM as MIFGSM
 from saddlepoint.attacks.pgd import PGD as PGD
 
-__all__ = ["BIM", "FGSM", "ILLC", "MIFGSM", "PGD", "FromCallable"]
+__all__ = ["BIM", "FGSM", "ILLC", "MIFGSM", "PGD", "Bisect", "Cascade", "EachTarget", "FromCallable", "Restarts"]

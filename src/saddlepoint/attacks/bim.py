@@ -14,7 +14,7 @@ class BIM(IterativeAttack[Point]):
     """Small sign steps from the clean input: x_{n+1} = Clip_{x,eps}(x_n + alpha sign(grad_x J(x_n, y))), x_0 = x.
 
     Args:
-        ball: Linf or L2.
+        ball: Linf, L2 or L1.
         steps: None means the paper's ceil(min(eps + 4, 1.25 eps)), eps in 1/255 of the width (10 steps outside Linf).
         step_size: alpha in input units; None means the paper's 1/255 of the width (2.5 eps / steps outside Linf).
 

@@ -15,7 +15,7 @@ class FGSM(IterativeAttack[Point]):
 
     Targeted: descends the loss towards the target. Cost: 2 forwards (the second looks at x'), 1 backward.
 
-    Args:  ball: Linf or L2.  See IterativeAttack for loss and keep.
+    Args:  ball: Linf, L2 or L1.  See IterativeAttack for loss and keep.
     Source:  Goodfellow, Shlens & Szegedy 2015, arXiv:1412.6572, section 4.
     Departs:  a row that is fooled at x already may return x (``keep``).
     """

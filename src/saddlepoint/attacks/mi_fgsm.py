@@ -30,7 +30,7 @@ class MIFGSM(IterativeAttack[Moving]):
     Each row's gradient is scaled by its own L1 norm, and before the sign is taken. With decay 0 it is BIM.
 
     Args:
-        ball: Linf or L2.
+        ball: Linf, L2 or L1.
         steps: T.
         step_size: alpha in input units; None means eps / T.
         decay: mu >= 0.

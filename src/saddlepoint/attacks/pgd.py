@@ -14,7 +14,7 @@ class PGD(IterativeAttack[Point]):
     """Steepest steps from a random point of the ball, each projected back: x <- P(x + alpha d(grad)).
 
     Args:
-        ball: Linf or L2.
+        ball: Linf, L2 or L1.
         steps: number of steps; one more forward pass looks at the last point.
         step_size: alpha in input units; None means 2.5 eps / steps.
         random_start: begin at a uniform draw from the ball, not at the input.

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from saddlepoint.balls import L2, Ball, Linf
+from saddlepoint.balls import L1, L2, Ball, Linf
 from saddlepoint.errors import RadiusError, SettingError, SpecError, unknown
 
-BALLS: dict[str, type[Ball]] = {cls.norm: cls for cls in (Linf, L2)}
+BALLS: dict[str, type[Ball]] = {cls.norm: cls for cls in (Linf, L2, L1)}
 
 
 def console() -> Console:
@@ -30,7 +30,7 @@ def errors_to() -> Console:
 
 @contextmanager
 def bar() -> Iterator[Progress]:
-    """A progress bar on standard error, with time spent and time left; texts in it are shown as they are."""
+    """A progress bar on standard error, with time spent and time left, if that is a terminal; texts are shown as is."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -38,7 +38,8 @@ def bar() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors_to(), transient=True) as progress:
+    screen = errors_to()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         yield progress
 
 

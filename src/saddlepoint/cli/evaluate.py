@@ -17,7 +17,7 @@ from saddlepoint.report import tables
 def evaluate(
     specs: Annotated[list[str], typer.Argument(metavar="MODEL [MODEL ...] DATA", help="Models, then the data set.")],
     attacks: Annotated[str, typer.Option(help="Comma list; `saddlepoint list` shows all.")] = ",".join(DEFAULT),
-    norm: Annotated[str, typer.Option(help="Norm of the ball: linf or l2.")] = "linf",
+    norm: Annotated[str, typer.Option(help="Norm of the ball: linf, l2 or l1.")] = "linf",
     eps: Annotated[str, typer.Option(help="Radius in input units, or a comma list: 0.3 or 4/255,8/255.")] = "",
     rows: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for run.json, pictures and report.html.")] = None,

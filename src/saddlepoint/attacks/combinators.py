@@ -1,0 +1,320 @@
+"""Attacks around attacks: restarts, every target, the worst case over several, the smallest radius."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, final
+
+import torch
+from torch import Tensor
+
+from saddlepoint import _tree
+from saddlepoint._typing import Batch, Labels, Mask
+from saddlepoint.balls import Ball
+from saddlepoint.checks import check_labels, check_rows
+from saddlepoint.classifier import Classifier
+from saddlepoint.errors import SettingError
+from saddlepoint.noise import Noise
+from saddlepoint.problem import Limits
+from saddlepoint.result import AttackResult, Keep
+from saddlepoint.solve import Attack, IterativeAttack, aimed
+
+A = TypeVar("A")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Restarts:
+    """An attack several times, each with noise of its own; the first uses the caller's noise unchanged.
+
+    Rows that are fooled are not run again if the attack keeps its first success; otherwise all are, and the better of
+    the points is kept: the nearer fooling one for minimum-norm attacks, else the one of higher loss.
+
+    Args:  attack: one with a random part;  times: >= 1.
+    """
+
+    attack: Attack
+    times: int = 10
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise SettingError(f"times={self.times} must be >= 1")
+
+    @property
+    def name(self) -> str:
+        """The attack's name and the number of times."""
+        return f"{self.attack.name}-x{self.times}"
+
+    @property
+    def ball(self) -> Ball:
+        """That of the attack."""
+        return _ball(self.attack)
+
+    def __call__(
+        self, model: Classifier, x: Batch, y: Labels | None, *,
+        target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
+    ) -> AttackResult:  # fmt: skip
+        """Attack a batch; arguments as in IterativeAttack, the budget is shared by all runs."""
+        keep = getattr(self.attack, "keep", Keep.FIRST_SUCCESS)
+        turns = [(self.attack, noise if i == 0 else noise.child(f"restart {i}"), None) for i in range(self.times)]
+        return _in_turn(turns, model, x, y, target, limits, keep)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class EachTarget:
+    """An attack once for each of a row's likeliest wrong classes, steered towards it; any wrong class is a success.
+
+    Args:
+        attack: whose loss is steered.
+        classes: how many, by the logits of the clean input (one forward pass); None means all but the label.
+    """
+
+    attack: IterativeAttack[Any]
+    classes: int | None = 9
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and self.classes < 1:
+            raise SettingError(f"classes={self.classes} must be >= 1, or None for all")
+
+    @property
+    def name(self) -> str:
+        """The attack's name, and what is done to it."""
+        return f"{self.attack.name}-each-target"
+
+    @property
+    def ball(self) -> Ball:
+        """That of the attack."""
+        return self.attack.ball
+
+    def __call__(
+        self, model: Classifier, x: Batch, y: Labels | None, *,
+        target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
+    ) -> AttackResult:  # fmt: skip
+        """Attack a batch; arguments as in IterativeAttack.
+
+        Raises:  SettingError if a target is given: this attack chooses its own aims.
+        """
+        if target is not None:
+            raise SettingError("EachTarget steers to every likely class in turn; leave target out")
+        if not len(x):
+            return self.attack(model, x, y, noise=noise, limits=limits)
+        with torch.no_grad(), model.frozen():
+            logits = model.logits(x)
+        labels = logits.argmax(1) if y is None else check_labels(y, x, "y")
+        others = logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
+        count = others.shape[1] if self.classes is None else min(self.classes, others.shape[1])
+        turns = [(self.attack, noise.child(f"aim {i}"), others[:, i]) for i in range(count)]
+        return _in_turn(turns, model, x, labels, None, limits, self.attack.keep, asked=1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Cascade:
+    """The worst case over attacks: each sees only the rows that all before it left standing.
+
+    Args:  attacks: at least one, all with one ball, cheap and strong ones first.
+    """
+
+    attacks: Sequence[Attack]
+
+    def __post_init__(self) -> None:
+        if not self.attacks or any(_ball(attack) != _ball(self.attacks[0]) for attack in self.attacks):
+            raise SettingError("a cascade needs at least one attack, and all with the same ball")
+
+    @property
+    def name(self) -> str:
+        """The names of the members."""
+        return "+".join(attack.name for attack in self.attacks)
+
+    @property
+    def ball(self) -> Ball:
+        """That of all members."""
+        return _ball(self.attacks[0])
+
+    def __call__(
+        self, model: Classifier, x: Batch, y: Labels | None, *,
+        target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
+    ) -> AttackResult:  # fmt: skip
+        """Attack a batch; arguments as in IterativeAttack, the budget is shared by all members."""
+        turns = [(attack, noise.child(f"member {i}"), None) for i, attack in enumerate(self.attacks)]
+        return _in_turn(turns, model, x, y, target, limits, Keep.FIRST_SUCCESS)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Bisect:
+    """From a fixed radius to the smallest one: per row, halve the interval of radii between held and fooled.
+
+    Args:
+        attack: a fixed-budget attack; its eps, one or per row, is the largest radius tried.
+        rounds: of halving; each runs the attack once on the rows that the full radius fools.
+
+    Returns:  the nearest fooling point seen, else the input.
+    """
+
+    attack: IterativeAttack[Any]
+    rounds: int = 10
+
+    def __post_init__(self) -> None:
+        if self.rounds < 0:
+            raise SettingError(f"rounds={self.rounds} must be >= 0")
+
+    @property
+    def name(self) -> str:
+        """The attack's name, and what is done to it."""
+        return f"{self.attack.name}-bisect"
+
+    @property
+    def ball(self) -> Ball:
+        """That of the attack: the largest radius."""
+        return self.attack.ball
+
+    @property
+    def keep(self) -> Keep:
+        """The nearest point counts."""
+        return Keep.MIN_DISTANCE
+
+    def __call__(
+        self, model: Classifier, x: Batch, y: Labels | None, *,
+        target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
+    ) -> AttackResult:  # fmt: skip
+        """Attack a batch; arguments as in IterativeAttack, the budget is shared by all rounds."""
+        labels, asked = _labelled(model, x, y)
+        ball, timer = self.attack.ball, _Timer(limits)
+        found = self.attack(model, x, labels, target=target, noise=noise, limits=timer.left(asked))
+        found = replace(found, forwards=found.forwards + asked)
+        eps = ball.eps.to(x) if isinstance(ball.eps, Tensor) else x.new_full((len(x),), ball.eps)
+        low, high = torch.zeros_like(eps), torch.minimum(eps, found.distance)
+        for i in range(self.rounds):
+            index = (found.success & (high > low)).nonzero().squeeze(1)
+            if not len(index):
+                break
+            middle = (low + high)[index] / 2
+            attack = replace(self.attack, ball=replace(ball, eps=middle))
+            drawn = noise.child(f"round {i}").at(check_rows(noise, x)[index])
+            budget = timer.left(found.forwards[index], found.backwards[index])
+            goal = None if target is None else target[index]
+            later = attack(model, x[index], labels[index], target=goal, noise=drawn, limits=budget)
+            low[index] = torch.where(later.success, low[index], middle)
+            high[index] = torch.where(later.success, torch.minimum(middle, later.distance), high[index])
+            found = _merged(found, later, index, nearest=True)
+        held = ~(found.success | found.undefined)
+        column = held.view(-1, *[1] * (x.dim() - 1))
+        return replace(
+            found,
+            x=torch.where(column, x.clamp(model.bounds.lower, model.bounds.upper), found.x),
+            distance=torch.where(held, 0, found.distance),
+        )
+
+
+@final
+class _Timer:
+    """What is left of a budget."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits, self.end = limits, time.monotonic() + limits.seconds
+
+    def left(self, forwards: int | Tensor = 0, backwards: int | Tensor = 0) -> Limits:
+        limits, rest = self.limits, max(0.0, self.end - time.monotonic())
+        return replace(
+            limits,
+            forwards=_less(limits.forwards, forwards),
+            backwards=_less(limits.backwards, backwards),
+            seconds=rest,
+        )
+
+
+def _less(limit: float | Tensor, spent: int | Tensor) -> float | Tensor:
+    return limit if isinstance(limit, float) and math.isinf(limit) else limit - spent
+
+
+def _in_turn(  # one call per combinator
+    turns: Iterable[tuple[Attack, Noise, Labels | None]], model: Classifier, x: Batch, y: Labels | None,
+    target: Labels | None, limits: Limits, keep: Keep, *, asked: int = 0,
+) -> AttackResult:  # fmt: skip
+    """Run attacks one after the other; under FIRST_SUCCESS only on the rows that still stand."""
+    if y is None:
+        y, asked = _labelled(model, x, y)
+    timer, found = _Timer(limits), None
+    index = torch.arange(len(x), device=x.device)
+    for attack, noise, aim in turns:
+        if found is not None and keep is Keep.FIRST_SUCCESS:
+            index = (~found.success & ~found.undefined).nonzero().squeeze(1)
+            if not len(index):
+                break
+        spent = (asked, 0) if found is None else (found.forwards[index], found.backwards[index])
+        later = _run(_on(attack, index), model, x, y, target, noise, timer.left(*spent), aim, index)
+        if found is None:
+            found = replace(later, forwards=later.forwards + asked)
+        else:
+            found = _merged(found, later, index, nearest=keep is Keep.MIN_DISTANCE)
+    assert found is not None
+    return found
+
+
+def _run(  # one call
+    attack: Attack, model: Classifier, x: Batch, y: Labels, target: Labels | None,
+    noise: Noise, limits: Limits, aim: Labels | None, index: Tensor,
+) -> AttackResult:  # fmt: skip
+    """One attack on the rows at ``index``."""
+    drawn, goal = noise.at(check_rows(noise, x)[index]), None if target is None else target[index]
+    if aim is None:
+        return attack(model, x[index], y[index], target=goal, noise=drawn, limits=limits)
+    assert isinstance(attack, IterativeAttack)
+    return aimed(attack, model, x[index], y[index], aim[index], noise=drawn, limits=limits)
+
+
+def _merged(found: AttackResult, later: AttackResult, index: Tensor, *, nearest: bool) -> AttackResult:
+    """The better point of each row at ``index``; counters add up."""
+    old = _tree.take(found, index)
+    pick = _better(old, later, nearest=nearest)
+    new = _tree.where(pick, later, old)
+    first_later = torch.where(later.solved_at >= 0, old.forwards + later.solved_at, -1)
+    new = replace(
+        new,
+        undefined=(old.undefined | later.undefined) & ~new.success,
+        forwards=old.forwards + later.forwards,
+        backwards=old.backwards + later.backwards,
+        solved_at=torch.where(old.solved_at >= 0, old.solved_at, first_later),
+    )
+    fields = [field.name for field in dataclasses.fields(AttackResult)]
+    return replace(found, **{f: getattr(found, f).index_copy(0, index, getattr(new, f)) for f in fields})
+
+
+def _better(old: AttackResult, later: AttackResult, *, nearest: bool) -> Mask:
+    """Rows (n,) whose later point is to be kept: success first, then evidence of an undefined output, then rank."""
+    higher = later.distance < old.distance if nearest else later.loss > old.loss
+    both, neither = old.success & later.success, ~old.success & ~later.success
+    rank = (both | (neither & (not nearest) & ~old.undefined)) & higher
+    return (later.success & ~old.success) | (neither & later.undefined & ~old.undefined) | rank
+
+
+def _labelled(model: Classifier, x: Batch, y: Labels | None) -> tuple[Labels, int]:
+    """The labels, and the forward passes that asking for them took."""
+    return (model.predict(x), 1) if y is None else (y, 0)
+
+
+def _on(attack: A, index: Tensor) -> A:
+    """The attack for these rows of the batch: with one eps per row, a ball of theirs."""
+    changes: dict[str, Any] = {}
+    if dataclasses.is_dataclass(attack) and not isinstance(attack, type):
+        for field in dataclasses.fields(attack):
+            value = getattr(attack, field.name)
+            if isinstance(value, Ball):
+                changes[field.name] = value.take(index)
+            elif field.name == "attack":
+                changes[field.name] = _on(value, index)
+            elif field.name == "attacks":
+                changes[field.name] = tuple(_on(member, index) for member in value)
+        return replace(attack, **changes)
+    return attack
+
+
+def _ball(attack: Attack) -> Ball:
+    ball = getattr(attack, "ball", None)
+    if not isinstance(ball, Ball):
+        raise SettingError(f"{attack.name} has no ball; combine attacks that have one")
+    return ball
