@@ -92,12 +92,13 @@ def _shrunk(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
         cut = torch.minimum(left, room)
         excess = cut.sum(1, keepdim=True) - radius
         low, high = torch.where(excess > 0, t, low), torch.where(excess > 0, high, t)
-        if bool((excess.abs() <= radius * 4 * torch.finfo(size.dtype).eps).all()):
+        there = excess.abs() <= radius * 4 * torch.finfo(size.dtype).eps
+        if bool(there.all()):
             break
         slope = ((left > 0) & (left <= room)).sum(1, keepdim=True)
         newton = t + excess / slope.clamp_min(1)
         usable = (slope > 0) & (newton > low) & (newton < high)
-        following = torch.where(usable, newton, (low + high) / 2)
+        following = torch.where(there, t, torch.where(usable, newton, (low + high) / 2))  # no row waits and drifts
         if bool((following == t).all()):
             break
         t = following

@@ -72,9 +72,9 @@ def _shrunk(delta: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
         stopped = torch.where(free, 0, moved).square().sum(1, keepdim=True)
         square = torch.where(free, delta, 0).square().sum(1, keepdim=True)
         room = (radius.square() - stopped).clamp_min(0)
-        grown = torch.where(square > 0, (room / torch.where(square > 0, square, 1)).sqrt(), scale)
-        grown = torch.maximum(grown, scale).clamp(max=1)
-        if bool((grown <= scale * (1 + 4 * torch.finfo(delta.dtype).eps)).all()):
+        grown = torch.where(square > 0, (room / torch.where(square > 0, square, 1)).sqrt(), scale).clamp(max=1)
+        there = grown <= scale * (1 + 4 * torch.finfo(delta.dtype).eps)
+        if bool(there.all()):
             break
-        scale = grown
+        scale = torch.where(there, scale, grown)  # a row that is there does not drift while others go on
     return torch.clamp(delta * scale, low, high)
