@@ -7,6 +7,11 @@ import pytest
 import torch
 
 
+def pytest_configure():
+    """One thread: on tensors as small as those of the tests, two mostly wait for each other."""
+    torch.set_num_threads(1)
+
+
 def pytest_collection_modifyitems(items):
     """Skip what needs a GPU where there is none."""
     if torch.cuda.is_available():

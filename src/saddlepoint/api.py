@@ -1,6 +1,5 @@
 """``saddlepoint.evaluate`` and what it returns: evaluation and report in one call."""
 
-import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +9,15 @@ from typing import final
 import torch
 from torch import Tensor
 
+from saddlepoint._files import write_atomic
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, DataError, RecordError, SettingError
-from saddlepoint.evaluation import Progress
-from saddlepoint.evaluation import evaluate as run_evaluation
+from saddlepoint.evaluation import Progress, checked_plan
+from saddlepoint.evaluation import run as run_plan
+from saddlepoint.evaluation.plan import Plan
+from saddlepoint.evaluation.store import usable
 from saddlepoint.evaluation.suites import DEFAULT
 from saddlepoint.problem import Limits
 from saddlepoint.records import Finding, RunRecord, Share
@@ -62,10 +64,16 @@ class Run:
         Raises:  RecordError if the folder holds something that is no run.
         """
         folder = usable(Path(folder))
-        (folder / "pictures").mkdir(parents=True, exist_ok=True)
-        for name, content in self.files.items():
-            (folder / name).write_bytes(content)
-        (folder / "run.json").write_text(self.record.to_json(), encoding="utf-8")
+        try:
+            (folder / "pictures").mkdir(parents=True, exist_ok=True)
+            for name, content in self.files.items():
+                write_atomic(folder / name, content)
+            write_atomic(folder / "run.json", self.record.to_json().encode())
+        except OSError as error:
+            raise RecordError(
+                f"the run cannot be written to {folder.name!r} ({error.strerror}); finished jobs are kept: "
+                "make room and run the same command again"
+            ) from error
         saved = Run(self.record, folder, self.files)
         saved.to_html(folder / "report.html")
         return saved
@@ -118,13 +126,36 @@ def evaluate(
         seed: of every random draw.
         batch_size: rows at once; None finds one that fits. No number depends on it.
         limits: budget per row and attack.
-        out: folder for ``run.json``, pictures and ``report.html``.
+        out: folder for ``run.json``, pictures, ``report.html`` and the outcomes of every job: a run that was killed
+            goes on where it was when the same call is made again.
         command: recorded as what reproduces the run.
-        progress: told after every batch: (rows done, rows in all, what is running).
+        progress: told after every job: (rows done, rows in all, what is running).
 
     Returns:  a Run; ``run.robust_accuracy``, ``run.interval``, ``run.findings``, ``run.to_html(path)``.
     Raises:  a SaddlepointError that says what to change.
     """
+    if out is not None:
+        usable(Path(out))  # told before anything runs
+    plan = prepare(
+        model, data, ball=ball, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits
+    )
+    run = complete(plan, out=out, batch_size=batch_size, command=command, progress=progress)
+    assert run is not None, "a single process does every job"
+    return run
+
+
+def prepare(
+    model: Classifier | Mapping[str, Classifier],
+    data: Rows,
+    *,
+    ball: Ball | Sequence[Ball],
+    attacks: Sequence[str | Attack] = DEFAULT,
+    target: str = "none",
+    seed: int = 0,
+    batch_size: int | None = None,
+    limits: Limits = Limits(),
+) -> Plan:
+    """The jobs of an evaluation, none of them done; arguments and errors as in :func:`evaluate`."""
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
     for name, each in models.items():
         if not isinstance(each, Classifier):
@@ -132,24 +163,41 @@ def evaluate(
                 f"{name} is {type(each).__name__}; wrap it, so that its input range is clear: "
                 "saddlepoint.Classifier(model, bounds=(0, 1))"
             )
-    if out is not None:
-        usable(Path(out))
-    balls = [ball] if isinstance(ball, Ball) else list(ball)
     bounds = next(iter(models.values())).bounds if models else None
-    found = run_evaluation(
+    return checked_plan(
         models,
         as_dataset(data, (bounds.lower, bounds.upper) if bounds else (0.0, 1.0)),
-        balls=balls,
+        balls=[ball] if isinstance(ball, Ball) else list(ball),
         attacks=attacks,
         target=target,
         seed=seed,
         batch_size=batch_size,
         limits=limits,
-        command=command,
-        progress=progress,
     )
+
+
+def complete(
+    plan: Plan,
+    *,
+    out: str | Path | None = None,
+    shard: tuple[int, int] = (1, 1),
+    batch_size: int | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Run | None:
+    """Do the jobs of a plan that are not done yet in the folder ``out``; other arguments as in :func:`evaluate`.
+
+    Args:  shard: (i, m): of m processes that share ``out``, this is number i from 1.
+    Returns:  the run, written to ``out``; None while jobs of other shards are missing.
+    """
+    if shard != (1, 1) and (out is None or not 1 <= shard[0] <= shard[1]):
+        raise SettingError(f"shard={shard[0]}/{shard[1]} must be i/m with 1 <= i <= m, and needs out, a shared folder")
+    folder = None if out is None else usable(Path(out))
+    found = run_plan(plan, batch_size=batch_size, command=command, progress=progress, folder=folder, shard=shard)
+    if found is None:
+        return None
     run = Run(found.record, None, found.files)
-    return run if out is None else run.save(out)
+    return run if folder is None else run.save(folder)
 
 
 def as_dataset(data: Rows, bounds: tuple[float, float]) -> Dataset:
@@ -165,21 +213,6 @@ def as_dataset(data: Rows, bounds: tuple[float, float]) -> Dataset:
     x, y = torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
     classes = tuple(str(i) for i in range(int(y.max()) + 1)) if y.numel() else ("0",)
     return Dataset(x.cpu(), y.cpu(), classes=classes, name="data", bounds=bounds)
-
-
-def usable(folder: Path) -> Path:
-    """The folder, if it is new, empty, or holds a run.
-
-    Raises:  RecordError otherwise.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise RecordError(f"{folder.name!r} is a file; give --out a folder")
-    standing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
-    if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
-        raise RecordError(f"the folder {folder.name!r} cannot be made in {standing.name!r}; give --out another place")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").exists():
-        raise RecordError(f"the folder {folder.name!r} holds files that are no run; give --out a new or empty folder")
-    return folder
 
 
 def _is_batch(pair: tuple[object, ...]) -> bool:

@@ -5,15 +5,19 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 from saddlepoint.balls import L1, L2, Ball, Linf
 from saddlepoint.errors import RadiusError, SettingError, SpecError, unknown
+from saddlepoint.evaluation.plan import Plan
 
 BALLS: dict[str, type[Ball]] = {cls.norm: cls for cls in (Linf, L2, L1)}
 
@@ -119,7 +123,35 @@ def check_device(device: str | None) -> str | None:
 
 def command_line() -> str:
     """The command as typed, quoted so that a shell reads it back."""
-    return " ".join(["saddlepoint", *map(shlex.quote, sys.argv[1:])])
+    words, skip = [], False
+    for word in sys.argv[1:]:
+        if not (skip or word == "--shard" or word.startswith("--shard=")):  # a run is the same whoever did its parts
+            words.append(word)
+        skip = word == "--shard"
+    return " ".join(["saddlepoint", *map(shlex.quote, words)])
+
+
+def shard(text: str) -> tuple[int, int]:
+    """The pair (i, m) of i/m, 1 <= i <= m.
+
+    Raises:  SettingError for anything else.
+    """
+    i, _, m = text.partition("/")
+    if not (i.isdecimal() and m.isdecimal() and 1 <= int(i) <= int(m)):
+        raise SettingError(f"--shard {text!r} must be i/m with 1 <= i <= m, such as 2/7")
+    return int(i), int(m)
+
+
+def jobs(plan: Plan) -> Table:
+    """A table of the jobs of an evaluation, one line for each model, ball and attack."""
+    table = Table(box=None, title="jobs", title_justify="left", title_style="bold")
+    for column in ("what", "jobs", "rows"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    groups = groupby(plan.jobs(), key=lambda job: job.what)
+    for what, group in groups:
+        parts = list(group)
+        table.add_row(Text(what), str(len(parts)), str(sum(len(job.rows) for job in parts)))
+    return table
 
 
 def shown(path: Path) -> str:

@@ -1,11 +1,12 @@
 """``saddlepoint evaluate``."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from saddlepoint.api import evaluate as run
+from saddlepoint.api import complete, prepare
 from saddlepoint.cli import common
 from saddlepoint.data import load_data
 from saddlepoint.errors import DataError, SpecError
@@ -19,6 +20,7 @@ def evaluate(
     attacks: Annotated[str, typer.Option(help="Comma list; `saddlepoint list` shows all.")] = ",".join(DEFAULT),
     norm: Annotated[str, typer.Option(help="Norm of the ball: linf, l2 or l1.")] = "linf",
     eps: Annotated[str, typer.Option(help="Radius in input units, or a comma list: 0.3 or 4/255,8/255.")] = "",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of fashion-mnist or cifar10.")] = None,
     rows: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for run.json, pictures and report.html.")] = None,
     target: Annotated[str, typer.Option(help="none, least-likely, random, or a class index.")] = "none",
@@ -27,6 +29,8 @@ def evaluate(
     batch_size: Annotated[str, typer.Option(help="auto, or rows at once; no number depends on it.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: torch's choice.")] = None,
+    shard: Annotated[str, typer.Option(help="i/m: do every m-th job from the i-th, in a shared --out.")] = "1/1",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and stop.")] = False,
 ) -> None:
     """How robust models are: attack every row, judge every answer by independent code, report.
 
@@ -40,33 +44,32 @@ def evaluate(
     threats, names = common.balls(norm, eps), common.words(attacks)
     for name in names:
         build(name, threats[0])  # an unknown name is told before anything is loaded
-    data = load_data(specs[-1])
+    read = load_data if data_dir is None else partial(load_data, data_dir=data_dir)
+    data = read(specs[-1])
     if rows is not None:
         if not 1 <= rows <= len(data):
-            raise DataError(f"--rows {rows} must lie in [1, {len(data)}], the rows of {specs[-1]}")
+            raise DataError(f"--rows {rows} must lie in [1, {len(data)}], the rows of {data.name}")
         data = data[:rows]
     where = common.check_device(device)
     models = {spec: load_model(spec, weights=weights, device=where) for spec in dict.fromkeys(specs[:-1])}
+    part, size = common.shard(shard), common.batch_size(batch_size)
+    plan = prepare(models, data, ball=threats, attacks=names, target=target, seed=seed, batch_size=size)
+    screen = common.console()
+    if dry_run:
+        screen.print(common.jobs(plan))
+        return
     with common.bar() as progress:
         task = progress.add_task("starting", total=None)
 
         def tell(done: int, total: int, what: str) -> None:
             progress.update(task, completed=done, total=total, description=what)
 
-        result = run(
-            models,
-            data,
-            ball=threats,
-            attacks=names,
-            target=target,
-            seed=seed,
-            batch_size=common.batch_size(batch_size),
-            out=out,
-            command=common.command_line(),
-            progress=tell,
-        )
-    screen = common.console()
-    for part in (tables.summary, tables.findings, tables.cite):
-        screen.print(part(result.record))
+        command = common.command_line()
+        result = complete(plan, out=out, shard=part, batch_size=size, command=command, progress=tell)
+    if result is None:
+        screen.print(f"shard {shard} is done; jobs of other shards are still missing", highlight=False)
+        return
+    for show in (tables.summary, tables.findings, tables.cite):
+        screen.print(show(result.record))
     if out is not None:
         screen.print(f"report  {common.shown(out / 'report.html')}", highlight=False, soft_wrap=True)

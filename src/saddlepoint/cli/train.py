@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
+from saddlepoint._files import write_atomic
 from saddlepoint.attacks import PGD
 from saddlepoint.balls import Linf
 from saddlepoint.classifier import Classifier
@@ -27,6 +29,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="standard or pgd; `saddlepoint list` shows all.")],
     out: Annotated[Path, typer.Option(help="Where the weights go: NAME.safetensors; NAME.json goes beside it.")],
     data: Annotated[str, typer.Option(help="Data set; its splits train and test are used.")] = "mnist10k",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of fashion-mnist or cifar10.")] = None,
     eps: Annotated[str | None, typer.Option(help="Radius to train at, such as 0.3 or 8/255.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
@@ -52,7 +55,8 @@ def train(
     changes = {key: value for key, value in (("epochs", epochs), ("batch_size", batch_size)) if value is not None}
     schedule = replace(chosen.schedule, seed=seed, **changes)
     where = common.check_device(device) or "cpu"
-    learn, test = load_data(f"{data}:train"), load_data(f"{data}:test")
+    read = load_data if data_dir is None else partial(load_data, data_dir=data_dir)
+    learn, test = read(f"{data}:train"), read(f"{data}:test")
     module = _net(learn, seed).to(where)
     with common.bar() as progress:
         task = progress.add_task(f"training {recipe}")
@@ -69,7 +73,7 @@ def train(
     save_weights(module, out)
     card = _card(recipe, chosen, out, learn, module, accuracy)
     card["recipe"].update(chosen.describe(schedule, radius), final_loss=round(losses[-1].loss, 6))
-    out.with_suffix(".json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_atomic(out.with_suffix(".json"), (json.dumps(card, indent=1, allow_nan=False) + "\n").encode())
     common.console().print_json(json.dumps(card["accuracy"]))
 
 

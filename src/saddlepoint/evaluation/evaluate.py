@@ -2,11 +2,11 @@
 
 import math
 import platform
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -16,15 +16,18 @@ from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.errors import DataError, SettingError
-from saddlepoint.evaluation import findings, pictures
-from saddlepoint.evaluation.running import Progress, Running
-from saddlepoint.evaluation.suites import DEFAULT, build
-from saddlepoint.noise import Noise
+from saddlepoint.evaluation import findings, pictures, targets
+from saddlepoint.evaluation.assemble import Assembly, assemble
+from saddlepoint.evaluation.plan import Job, Plan, make_plan
+from saddlepoint.evaluation.store import MemoryStore, Outcome, Store, opened
+from saddlepoint.evaluation.suites import DEFAULT
+from saddlepoint.evaluation.work import Worker
 from saddlepoint.problem import Limits
 from saddlepoint.records import DataRecord, RunRecord
 from saddlepoint.solve import Attack
 
-_LARGEST_BATCH = 512
+Progress = Callable[[int, int, str], None]
+"""Called with (rows done, rows in all, what was run)."""
 
 
 @final
@@ -49,6 +52,7 @@ def evaluate(
     draw: bool = True,
     command: str = "",
     progress: Progress | None = None,
+    folder: Path | None = None,
 ) -> Evaluated:
     """Robust accuracy of models under attacks inside balls, each answer judged by independent code.
 
@@ -61,28 +65,103 @@ def evaluate(
         batch_size: rows at once; None starts at 512 and halves while memory does not suffice. No number depends on it.
         limits: budget per row and attack.
         draw: make pictures (images only; needs Pillow).
-        progress: told after every batch.
+        progress: told after every job.
+        folder: where outcomes are kept, so that a killed run goes on where it was.
 
     Returns:  the record and the pictures.
-    Raises:  SettingError, SpecError, DataError, InputError, RadiusError, ModelError: each says what to change.
+    Raises:  SettingError, SpecError, DataError, InputError, RadiusError, ModelError, RecordError: each says what to
+        change.
     """
+    plan = checked_plan(
+        models, data, balls=balls, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits
+    )
+    found = run(plan, batch_size=batch_size, draw=draw, command=command, progress=progress, folder=folder)
+    assert found is not None, "a single process does every job"
+    return found
+
+
+def checked_plan(
+    models: Mapping[str, Classifier],
+    data: Dataset,
+    *,
+    balls: Sequence[Ball],
+    attacks: Sequence[str | Attack] = DEFAULT,
+    target: str = "none",
+    seed: int = 0,
+    batch_size: int | None = None,
+    limits: Limits = Limits(),
+) -> Plan:
+    """The jobs of an evaluation, after a look at everything that was given; arguments and errors as in evaluate."""
     _check(models, data, balls, attacks, batch_size)
-    plan = {ball: [a if not isinstance(a, str) else build(a, ball) for a in attacks] for ball in balls}
-    draw = draw and pictures.is_image(data.x)
+    plan = make_plan(models, data, list(dict.fromkeys(balls)), attacks, target=target, seed=seed, limits=limits)
+    for subject in plan.subjects:
+        targets.check(target, subject.model.num_classes or 0)
+        for ball in balls:  # told now, even if no row should be left to attack
+            ball.check(data.x[:1], subject.model.bounds)
+    return plan
+
+
+def run(
+    plan: Plan,
+    *,
+    batch_size: int | None = None,
+    draw: bool = True,
+    command: str = "",
+    progress: Progress | None = None,
+    folder: Path | None = None,
+    shard: tuple[int, int] = (1, 1),
+) -> Evaluated | None:
+    """Do the jobs of a plan that are not done yet.
+
+    Args:  shard: (i, m) does the jobs i, i + m, ...; m processes share a folder, and whoever comes last assembles.
+    Returns:  the run; None if jobs of other shards are still missing.
+    """
+    draw = draw and pictures.is_image(plan.data.x)
     if draw:
         pictures.require_pillow()
-    started, clock = datetime.now(UTC), time.monotonic()
-    run = Running(
-        data,
-        target=target,
-        noise=Noise(seed),
-        batch_size=batch_size or _LARGEST_BATCH,
-        limits=limits,
-        draw=draw,
-        progress=progress,
-        total=len(models) * len(plan) * len(attacks) * len(data),
-    )
-    records = [run.model(i, name, model, plan) for i, (name, model) in enumerate(models.items())]
+    if folder is None:
+        return _run(plan, MemoryStore(), _now(), batch_size, draw, command, progress, shard)
+    with opened(folder, plan.spec(), shard) as (store, started):
+        return _run(plan, store, started, batch_size, draw, command, progress, shard)
+
+
+def _run(
+    plan: Plan,
+    store: Store,
+    started: str,
+    batch_size: int | None,
+    draw: bool,
+    command: str,
+    progress: Progress | None,
+    shard: tuple[int, int],
+) -> Evaluated | None:
+    """Own jobs first; then those of others that are damaged; then, if all are there, the record."""
+    worker, jobs = Worker(plan, batch_size), list(plan.jobs())
+    mine = jobs[shard[0] - 1 :: shard[1]]
+    total, done = sum(len(job.rows) for job in mine), 0
+    for job in mine:
+        if store.get(job.key) is None:
+            store.put(job.key, _outcome(worker, store, job))
+        done += len(job.rows)
+        if progress is not None:
+            progress(done, total, job.what)
+    for job in jobs:
+        if store.has(job.key) and store.get(job.key) is None:
+            store.put(job.key, _outcome(worker, store, job))
+    if not all(store.has(job.key) for job in jobs):
+        return None
+    return _recorded(plan, assemble(plan, store, draw=draw), started, command)
+
+
+def _outcome(worker: Worker, store: Store, job: Job) -> Outcome:
+    if job.attack is None:
+        return worker.clean(job)
+    clean = store.get(job.clean_key)
+    return worker.attack(job, worker.clean(job) if clean is None else clean)
+
+
+def _recorded(plan: Plan, found: Assembly, started: str, command: str) -> Evaluated:
+    data = plan.data
     about = DataRecord(
         name=data.name,
         fingerprint=data.fingerprint,
@@ -90,28 +169,32 @@ def evaluate(
         shape=list(data.x.shape[1:]),
         classes=list(data.classes),
     )
-    told = [*run.findings, *findings.of_data(about)]
-    told += [finding for record in records for finding in findings.of_model(record, about, target)]
+    told = [*found.findings, *findings.of_data(about)]
+    told += [finding for model in found.models for finding in findings.of_model(model, about, plan.target)]
     spec = {
-        "models": list(models),
+        "models": [subject.name for subject in plan.subjects],
         "data": data.name,
         "rows": len(data),
-        "attacks": [a if isinstance(a, str) else a.name for a in attacks],
-        "threats": [ball.describe() for ball in balls],
-        "target": target,
-        "seed": seed,
+        "attacks": [attack.name for attack in plan.threats[0][1]],
+        "threats": [ball.describe() for ball, _ in plan.threats],
+        "target": plan.target,
+        "seed": plan.seed,
     }
     record = RunRecord(
         spec=spec,
         command=command,
         data=about,
-        models=records,
+        models=found.models,
         findings=sorted(told, key=lambda f: ("error", "warning", "note").index(f.level)),
-        environment=_environment(next(iter(models.values())).device),
-        started=started.isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - clock, 3),
+        environment=_environment(plan.subjects[0].model.device),
+        started=started,
+        seconds=round(found.seconds, 3),
     )
-    return Evaluated(record, run.files)
+    return Evaluated(record, found.files)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _check(

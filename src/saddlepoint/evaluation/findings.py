@@ -13,13 +13,22 @@ _FEW_ROWS = 1000
 
 def of_outputs(name: str, model: Classifier, x: Tensor) -> Iterator[Finding]:
     """Look at a model's outputs on a few clean inputs x: probabilities in place of logits, or randomness."""
+    yield from of_logits(name, *twice(model, x))
+
+
+def twice(model: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits of x, asked for two times."""
     with torch.no_grad(), model.frozen():
-        first, second = model.logits(x), model.logits(x)
+        return model.logits(x), model.logits(x)
+
+
+def of_logits(name: str, first: Tensor, second: Tensor) -> Iterator[Finding]:
+    """The same of the logits (n, k) of two looks."""
     if bool((first >= 0).all()) and bool(((first.sum(1) - 1).abs() < 1e-4).all()):
         yield Finding(
             level="warning",
             title="The outputs look like probabilities",
-            evidence=f"all outputs on {len(x)} inputs are >= 0 and sum to 1 in each row",
+            evidence=f"all outputs on {len(first)} inputs are >= 0 and sum to 1 in each row",
             remedy="Return logits (leave out the last softmax): its saturation hides gradients, which weakens attacks.",
             model=name,
         )
@@ -27,7 +36,7 @@ def of_outputs(name: str, model: Classifier, x: Tensor) -> Iterator[Finding]:
         yield Finding(
             level="warning",
             title="The model is random",
-            evidence=f"two passes over {len(x)} inputs differ by up to {(first - second).abs().max().item():.3g}",
+            evidence=f"two passes over {len(first)} inputs differ by up to {(first - second).abs().max().item():.3g}",
             remedy="Switch the randomness off, or take the numbers as optimistic: attacks need averaged gradients.",
             model=name,
         )

@@ -25,6 +25,15 @@ def choose(spec: str, model: Classifier, x: Tensor, y: Tensor, noise: Noise) -> 
     if spec == "random":
         draw = noise.child("target").uniform(x.new_empty(len(x), 1)).squeeze(1)
         return (y + 1 + (draw * (k - 1)).long()) % k
-    if not spec.isdecimal() or int(spec) >= k:
-        raise SpecError(f"target={spec!r} must be none, least-likely, random, or a class of the model, 0 to {k - 1}")
+    check(spec, k)
     return torch.full_like(y, int(spec))
+
+
+def check(spec: str, classes: int) -> None:
+    """Refuse a spec that :func:`choose` does not know, for a model with that many classes.
+
+    Raises:  SpecError.
+    """
+    if spec in ("none", "least-likely", "random") or (spec.isdecimal() and int(spec) < classes):
+        return
+    raise SpecError(f"target={spec!r} must be none, least-likely, random, or a class of the model, 0 to {classes - 1}")

@@ -1,8 +1,6 @@
 """Files of weights: safetensors only, checked before anything is loaded, written whole or not at all."""
 
 import hashlib
-import os
-import uuid
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,6 +8,7 @@ from safetensors.torch import load as decode
 from safetensors.torch import save as encode
 from torch import Tensor, nn
 
+from saddlepoint._files import write_atomic
 from saddlepoint.errors import WeightsError
 
 _PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
@@ -54,19 +53,12 @@ def save_weights(module: nn.Module, path: str | Path) -> None:
     """
     path = Path(path)
     content = encode({name: tensor.detach().cpu().clone().contiguous() for name, tensor in _state(module).items()})
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        write_atomic(path, content)
     except OSError as error:
         raise WeightsError(
             f"weights {str(path)!r} cannot be written ({error.strerror}); give a file in a folder that exists"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def file_sha256(path: str | Path) -> str:

@@ -3,11 +3,11 @@
 import base64
 import hashlib
 import json
-import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from saddlepoint._files import write_atomic
 from saddlepoint.errors import RecordError, missing
 from saddlepoint.records import ModelRecord, Picture, RunRecord, ThreatRecord
 from saddlepoint.report import charts, text
@@ -69,12 +69,9 @@ def write(run: RunRecord, folder: Path | None, path: Path) -> None:
         RecordError: the file cannot be written.
     """
     page = render(run, folder)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        draft.write_text(page, encoding="utf-8", newline="\n")
-        draft.replace(path)
+        write_atomic(path, page.encode())
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise RecordError(f"cannot write the report {str(path)!r} ({error.strerror}); choose another place") from error
 
 

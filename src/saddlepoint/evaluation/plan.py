@@ -1,0 +1,180 @@
+"""What an evaluation will do: its jobs, and the key of each, a hash of everything that can move its numbers."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.balls import Ball
+from saddlepoint.classifier import Classifier
+from saddlepoint.data import Dataset
+from saddlepoint.evaluation.findings import twice
+from saddlepoint.evaluation.suites import build, settings
+from saddlepoint.problem import Limits
+from saddlepoint.records import NUMERICS_VERSION
+from saddlepoint.solve import Attack, IterativeAttack
+
+ROWS = 500
+"""Rows of one job: what a killed run can lose. No number depends on it."""
+
+_PROCESS = uuid.uuid4().hex  # in the key of what cannot be recognised in another process
+
+
+@final
+@dataclass(frozen=True)
+class Subject:
+    """A model of an evaluation.
+
+    Args:
+        fingerprint: of its parameters, class, bounds and normalisation;  probe: its logits on the first rows.
+        lasting: whether its numbers may be reused by another process: not if it is random, or a plain function.
+        looks: the logits of two looks at the first rows.
+    """
+
+    name: str
+    model: Classifier
+    fingerprint: str
+    probe: list[float]
+    lasting: bool
+    looks: tuple[Tensor, Tensor]
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """One attack (None: the clean inputs) inside one ball on some rows of one model.
+
+    Args:  rows: places in the data set;  threat: place of the ball in the list of balls.
+    """
+
+    subject: Subject
+    ball: Ball | None
+    attack: Attack | None
+    rows: range
+    threat: int
+    key: str
+    clean_key: str
+
+    @property
+    def what(self) -> str:
+        """For a progress bar."""
+        if self.attack is None or self.ball is None:
+            return f"{self.subject.name}  clean"
+        return f"{self.subject.name}  {self.attack.name}  {self.ball.norm} {float(self.ball.eps):g}"
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """Every job of an evaluation, in order.
+
+    Args:  threats: the attacks of each ball;  target, seed, limits: as asked for.
+    """
+
+    data: Dataset
+    subjects: Sequence[Subject]
+    threats: Sequence[tuple[Ball, Sequence[Attack]]]
+    target: str
+    seed: int
+    limits: Limits
+    parts: Sequence[tuple[range, str]] = field(default=())  # rows and their fingerprint
+
+    def jobs(self) -> Iterator[Job]:
+        """The clean rows of a model first, then each attack of each ball."""
+        for subject in self.subjects:
+            clean = [self._key(subject, None, None, print_) for _, print_ in self.parts]
+            for (rows, _), key in zip(self.parts, clean, strict=True):
+                yield Job(subject, None, None, rows, 0, key, key)
+            for threat, (ball, attacks) in enumerate(self.threats):
+                for attack in attacks:
+                    for (rows, print_), first in zip(self.parts, clean, strict=True):
+                        key = self._key(subject, ball, attack, print_)
+                        yield Job(subject, ball, attack, rows, threat, key, first)
+
+    def spec(self) -> dict[str, Any]:
+        """What makes this evaluation the same as another, as JSON."""
+        return {
+            "numerics": NUMERICS_VERSION,
+            "models": {s.name: {"fingerprint": s.fingerprint, "probe": s.probe} for s in self.subjects},
+            "data": {"name": self.data.name, "rows": len(self.data), "fingerprint": self.data.fingerprint},
+            "threats": [
+                {"ball": ball.describe(), "attacks": [_attack(attack) for attack in attacks]}
+                for ball, attacks in self.threats
+            ],
+            "target": self.target,
+            "seed": self.seed,
+            "limits": settings_of(self.limits),
+        }
+
+    def _key(self, subject: Subject, ball: Ball | None, attack: Attack | None, rows: str) -> str:
+        model = subject.model
+        lasting = subject.lasting and (attack is None or isinstance(attack, IterativeAttack))
+        about = {
+            "numerics": NUMERICS_VERSION,
+            "model": subject.fingerprint,
+            "dtype": str(model.dtype),
+            "autocast": str(model.autocast),
+            "device": model.device.type,
+            "torch": torch.__version__,
+            "rows": rows,
+            "ball": None if ball is None else ball.describe(),
+            "attack": None if attack is None else _attack(attack),
+            "target": self.target,
+            "seed": self.seed,
+            "limits": settings_of(self.limits),
+            "process": None if lasting else _PROCESS,
+        }
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def make_plan(
+    models: Mapping[str, Classifier],
+    data: Dataset,
+    balls: Sequence[Ball],
+    attacks: Sequence[str | Attack],
+    *,
+    target: str,
+    seed: int,
+    limits: Limits,
+) -> Plan:
+    """The plan of an evaluation; looks at each model twice on 16 rows to see whether it is random."""
+    threats = [(ball, [build(a, ball) if isinstance(a, str) else a for a in attacks]) for ball in balls]
+    subjects = [_subject(name, model, data) for name, model in models.items()]
+    ranges = [range(i, min(i + ROWS, len(data))) for i in range(0, len(data), ROWS)]
+    parts = [(rows, _rows(data, rows)) for rows in ranges]
+    return Plan(data, subjects, threats, target, seed, limits, parts)
+
+
+def settings_of(limits: Limits) -> dict[str, Any]:
+    """What of a budget can move a number, as JSON."""
+    return {name: repr(getattr(limits, name)) for name in ("forwards", "backwards", "seconds")}
+
+
+def _attack(attack: Attack) -> dict[str, Any]:
+    return {"class": f"{type(attack).__module__}.{type(attack).__qualname__}", "settings": settings(attack)}
+
+
+def _subject(name: str, model: Classifier, data: Dataset) -> Subject:
+    first, second = (logits.cpu() for logits in twice(model, data.x[:16].to(model.device)))
+    lasting = isinstance(model.module, nn.Module) and torch.equal(first.nan_to_num(), second.nan_to_num())
+    code = f"{type(model.module).__module__}.{type(model.module).__qualname__}"
+    mark = f"{model.fingerprint} {code} {'' if lasting else _PROCESS}"
+    probe = [round(value, 6) for value in first.double().nan_to_num().flatten().tolist()]
+    return Subject(name, model, hashlib.sha256(mark.encode()).hexdigest(), probe, lasting, (first, second))
+
+
+def _rows(data: Dataset, rows: range) -> str:
+    digest = hashlib.sha256()
+    for tensor in (data.x, data.y, data.rows):
+        part = tensor[rows.start : rows.stop]
+        digest.update(f"{part.dtype} {tuple(part.shape)}".encode() + _bytes(part))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().numpy().tobytes()

@@ -1,0 +1,152 @@
+"""Doing one job: attack its rows in batches, judge the answers, return what is to be kept."""
+
+import time
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from saddlepoint.data import Dataset
+from saddlepoint.evaluation import targets
+from saddlepoint.evaluation.plan import Job, Plan
+from saddlepoint.evaluation.store import Outcome
+from saddlepoint.evaluation.verify import judge
+from saddlepoint.noise import Noise
+from saddlepoint.records import FOOLED, HELD, UNDEFINED, WRONG
+from saddlepoint.result import AttackResult
+from saddlepoint.solve import Attack
+
+CODES = (HELD, WRONG, FOOLED, UNDEFINED)
+"""A verdict is stored as its place here."""
+
+_LARGEST_BATCH = 512
+
+
+@final
+@dataclass(frozen=True)
+class Answer:
+    """One attacked batch: inputs, labels, targets and what the attack returned."""
+
+    x: Tensor
+    y: Tensor
+    target: Tensor | None
+    result: AttackResult
+
+
+@final
+class Worker:
+    """Does jobs; learns how many rows fit into memory at once.
+
+    Args:  batch_size: None starts at 512 and halves while memory does not suffice.
+    """
+
+    def __init__(self, plan: Plan, batch_size: int | None) -> None:
+        self.plan = plan
+        self.batch_size = batch_size or _LARGEST_BATCH
+
+    def clean(self, job: Job) -> Outcome:
+        """Verdicts (held means right) and predictions of the clean rows."""
+        start, model, data = time.monotonic(), job.subject.model, self.plan.data
+        codes, predicted, done = [], [], job.rows.start
+        while done < job.rows.stop:
+            rows = slice(done, min(done + self.batch_size, job.rows.stop))
+            x, y = data.x[rows].to(model.device), data.y[rows].to(model.device)
+            try:
+                verdict = judge(model, x, x, y, None, norm=None, eps=0.0)
+            except (torch.OutOfMemoryError, MemoryError):
+                self._halve(len(x))
+                continue
+            codes.append(_codes(verdict.fooled, verdict.undefined, WRONG))
+            predicted.append(verdict.predicted.cpu())
+            done = rows.stop
+        return {"codes": torch.cat(codes), "predicted": torch.cat(predicted), "seconds": _since(start)}
+
+    def attack(self, job: Job, clean: Outcome) -> Outcome:
+        """Attack the rows that are right when clean.
+
+        Returns:  rows (m,): places in the data set that were attacked;  codes, predicted, forwards, backwards,
+            distance, claimed, strayed (m,);  found (f,) and x (f, *f): places and points of the fooled rows.
+        """
+        assert job.attack is not None
+        start, data = time.monotonic(), self.plan.data
+        rows = (clean["codes"] == CODES.index(HELD)).nonzero().squeeze(1) + job.rows.start
+        parts: list[Outcome] = []
+        done = 0
+        while done < len(rows):
+            part = rows[done : done + self.batch_size]
+            answer = self._batch(job, job.attack, part)
+            if answer is not None:  # else memory did not suffice: the same rows again, fewer at once
+                parts.append(_judged(job, part, answer))
+                done += len(part)
+        if not parts:
+            parts = [_nothing(data)]
+        outcome = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return {**outcome, "seconds": _since(start)}
+
+    def _batch(self, job: Job, attack: Attack, rows: Tensor) -> Answer | None:
+        """Attack one batch; None after halving the batch size because memory did not suffice."""
+        data, model = self.plan.data, job.subject.model
+        x, y, ids = (tensor[rows].to(model.device) for tensor in (data.x, data.y, data.rows))
+        noise = Noise(self.plan.seed).at(ids)
+        try:
+            target = targets.choose(self.plan.target, model, x, y, noise)
+            result = attack(model, x, y, target=target, noise=noise.child(attack.name), limits=self.plan.limits)
+        except (torch.OutOfMemoryError, MemoryError):
+            self._halve(len(rows))
+            return None
+        return Answer(x, y, target, result)
+
+    def _halve(self, rows: int) -> None:
+        """Half as many at once as did not fit; raises the error at hand if that was one row."""
+        if rows == 1:
+            raise  # noqa: PLE0704 (called while it is handled)
+        self.batch_size = rows // 2
+
+
+def _judged(job: Job, rows: Tensor, answer: Answer) -> Outcome:
+    """Verdicts on one batch, as kept."""
+    assert job.ball is not None
+    result, target = answer.result, answer.target
+    verdict = judge(
+        job.subject.model, answer.x, result.x, answer.y, target, norm=job.ball.norm, eps=float(job.ball.eps)
+    )
+    vacuous = torch.zeros_like(answer.y, dtype=torch.bool) if target is None else target == answer.y
+    fooled = verdict.fooled & ~vacuous
+    undefined = verdict.undefined | (result.undefined & ~fooled)
+    hit = (fooled & ~undefined).cpu()
+    return {
+        "rows": rows,
+        "codes": _codes(fooled, undefined, FOOLED),
+        "predicted": verdict.predicted.cpu(),
+        "forwards": result.forwards.cpu(),
+        "backwards": result.backwards.cpu(),
+        "distance": verdict.distance.float().cpu(),
+        "claimed": (result.success & ~verdict.fooled & ~verdict.outside).cpu(),
+        "strayed": verdict.outside.cpu(),
+        "found": rows[hit],
+        "x": result.x.detach().cpu()[hit],
+    }
+
+
+def _nothing(data: Dataset) -> Outcome:
+    """The outcome of a job without rows to attack."""
+    whole, flag = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool)
+    names = dict.fromkeys(("rows", "predicted", "forwards", "backwards", "found"), whole)
+    return {
+        **{name: tensor.clone() for name, tensor in names.items()},
+        "codes": torch.zeros(0, dtype=torch.uint8),
+        "distance": torch.zeros(0),
+        "claimed": flag,
+        "strayed": flag.clone(),
+        "x": data.x[:0].clone(),
+    }
+
+
+def _codes(hit: Tensor, undefined: Tensor, letter: str) -> Tensor:
+    codes = torch.where(hit, CODES.index(letter), CODES.index(HELD))
+    return torch.where(undefined, CODES.index(UNDEFINED), codes).to("cpu", torch.uint8)
+
+
+def _since(start: float) -> Tensor:
+    return torch.tensor(time.monotonic() - start, dtype=torch.float64)
