@@ -9,9 +9,10 @@ import typer
 from saddlepoint.api import complete, prepare
 from saddlepoint.cli import common
 from saddlepoint.data import load_data
-from saddlepoint.errors import DataError, SpecError
+from saddlepoint.errors import DataError, SettingError, SpecError
 from saddlepoint.evaluation.suites import DEFAULT, build
 from saddlepoint.models import load_model
+from saddlepoint.records import RunRecord
 from saddlepoint.report import tables
 
 
@@ -31,6 +32,10 @@ def evaluate(
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: torch's choice.")] = None,
     shard: Annotated[str, typer.Option(help="i/m: do every m-th job from the i-th, in a shared --out.")] = "1/1",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and stop.")] = False,
+    fail_under: Annotated[
+        float | None,
+        typer.Option(help="Exit with 1 if a worst case is below this percentage, or an error was found."),
+    ] = None,
 ) -> None:
     """How robust models are: attack every row, judge every answer by independent code, report.
 
@@ -41,6 +46,8 @@ def evaluate(
     if not eps:
         raise SpecError("--eps is missing: the radius in input units, for example --eps 0.3 or --eps 8/255")
     common.set_threads(threads)
+    if fail_under is not None and not 0 <= fail_under <= 100:
+        raise SettingError(f"--fail-under {fail_under:g} must lie in [0, 100], in percent")
     threats, names = common.balls(norm, eps), common.words(attacks)
     for name in names:
         build(name, threats[0])  # an unknown name is told before anything is loaded
@@ -73,3 +80,11 @@ def evaluate(
         screen.print(show(result.record))
     if out is not None:
         screen.print(f"report  {common.shown(out / 'report.html')}", highlight=False, soft_wrap=True)
+    if fail_under is not None and _fails(result.record, fail_under):
+        raise typer.Exit(1)
+
+
+def _fails(record: RunRecord, percent: float) -> bool:
+    """Whether a worst case is below the bar, or something speaks against the numbers."""
+    worst = min(100 * threat.worst.value for model in record.models for threat in model.threats)
+    return worst < percent or any(finding.level == "error" for finding in record.findings)

@@ -18,6 +18,7 @@ def main() -> None:
     from saddlepoint.cli.common import errors_to
     from saddlepoint.cli.evaluate import evaluate
     from saddlepoint.cli.listing import listing
+    from saddlepoint.cli.runs import compare, report
     from saddlepoint.cli.train import train
     from saddlepoint.errors import SaddlepointError
 
@@ -31,6 +32,8 @@ def main() -> None:
     app.command("evaluate")(evaluate)
     app.command("train")(train)
     app.command("list")(listing)
+    app.command("report")(report)
+    app.command("compare")(compare)
     try:
         app()
     except SaddlepointError as error:
