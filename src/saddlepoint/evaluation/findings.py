@@ -44,7 +44,8 @@ def of_logits(name: str, first: Tensor, second: Tensor) -> Iterator[Finding]:
 
 def of_model(model: ModelRecord, data: DataRecord, target: str) -> Iterator[Finding]:
     """What the counts of one model say."""
-    if model.clean.count * model.classes <= 1.5 * model.clean.rows:
+    chance = 1 / max(1, model.classes)
+    if model.clean.value <= chance + min(chance / 2, 0.1):
         yield Finding(
             level="warning",
             title="Clean accuracy is close to chance",

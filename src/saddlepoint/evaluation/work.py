@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.data import Dataset
+from saddlepoint.errors import InputError
 from saddlepoint.evaluation import targets
 from saddlepoint.evaluation.plan import Job, Plan
 from saddlepoint.evaluation.store import Outcome
@@ -108,6 +109,10 @@ def _judged(job: Job, rows: Tensor, answer: Answer) -> Outcome:
     """Verdicts on one batch, as kept."""
     assert job.ball is not None
     result, target = answer.result, answer.target
+    if result.x.shape != answer.x.shape:
+        raise InputError(
+            f"{job.what} returned points of shape {tuple(result.x.shape)}; they must be like x, {tuple(answer.x.shape)}"
+        )
     verdict = judge(
         job.subject.model, answer.x, result.x, answer.y, target, norm=job.ball.norm, eps=float(job.ball.eps)
     )

@@ -1,0 +1,75 @@
+"""The command line in this process: what it prints, and how it ends."""
+
+import functools
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from saddlepoint.cli import evaluate
+from saddlepoint.cli.main import main
+from saddlepoint.data import load_data
+
+_load_data = functools.cache(load_data)  # the digits are unpacked once, not in every test
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """On tensors as small as these, waiting for a second thread takes longer than the work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run ``saddlepoint`` with these words: its exit code, and what it wrote to both streams."""
+    monkeypatch.setenv("COLUMNS", "400")  # no line of a table is broken
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["saddlepoint", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return SimpleNamespace(code=0 if code is None else code, out=out, err=err)
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    """Run ``saddlepoint`` with words that it must refuse: the one line that it says."""
+
+    def run(*words):
+        done = command(*words)
+        assert (done.code, done.out) == (2, "")
+        assert "Traceback" not in done.err
+        (line,) = done.err.splitlines()
+        assert line.startswith("error ")
+        return line.removeprefix("error ")
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder with a model of the user's own, which is forgotten afterwards."""
+    (tmp_path / "ownnets.py").write_text(
+        "import torch\nfrom torch import nn\n\n"
+        "def net():\n"
+        "    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+        "    with torch.no_grad():\n"
+        "        for parameter in module.parameters():\n"
+        "            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))\n"
+        "    return module\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate, "load_data", _load_data)
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]

@@ -1,0 +1,173 @@
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from saddlepoint.balls import Linf
+from saddlepoint.classifier import Classifier
+from saddlepoint.cli import train as module
+from saddlepoint.data import Dataset, load_data
+from saddlepoint.defenses.training.recipes import RECIPES
+from saddlepoint.models import SmallCNN, file_sha256, load_weights
+from saddlepoint.result import Keep
+
+TRAIN, TEST = 96, 24
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Recipes of one epoch, few digits, and few steps of measurement."""
+    short = {
+        name: replace(recipe, schedule=replace(recipe.schedule, epochs=1, batch_size=32))
+        for name, recipe in RECIPES.items()
+    }
+    whole = {split: load_data(f"mnist10k:{split}") for split in ("train", "test")}
+    monkeypatch.setattr(module, "RECIPES", short)
+    monkeypatch.setattr(
+        module, "load_data", lambda spec: whole[spec.partition(":")[2]][: TEST if "test" in spec else TRAIN]
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def card(path):
+    return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_weights_and_card_are_written(command, small, recipe):
+    done = command("train", recipe, "--out", "net.safetensors")
+    assert done.code == 0, done.err
+    told = card(small / "net.safetensors")
+    assert json.loads(done.out) == told["accuracy"]
+    assert {path.name for path in small.iterdir()} == {"net.json", "net.safetensors"}
+    robust = RECIPES[recipe].robust
+
+    net = SmallCNN()
+    load_weights(net, small / "net.safetensors", told["sha256"])
+    test = load_data("mnist10k:test")[:TEST]
+    clean = float((Classifier(net).predict(test.x) == test.y).float().mean())
+    assert told["accuracy"]["clean"] == pytest.approx(clean)
+    assert (told["accuracy"]["rows"], told["accuracy"]["data"]) == (TEST, "mnist10k:test")
+    linf = told["accuracy"]["linf"]
+    assert linf["eps"] == 0.3
+    assert 0 <= linf["pgd-40 and pgd-100 x 10"] <= linf["pgd-40"] <= clean
+
+    assert told["architecture"] == {"name": "SmallCNN", "channels": 1, "size": 28, "classes": 10}
+    assert (told["bounds"], told["classes"], told["parameters"]) == ([0.0, 1.0], 10, 166_406)
+    assert told["description"].startswith("the small net on mnist10k: ")
+    how = told["recipe"]
+    assert (how["name"], how["data"], how["rows"]) == (recipe, "mnist10k:train", TRAIN)
+    assert how["data_sha256"] == load_data("mnist10k:train")[:TRAIN].fingerprint
+    assert (how["optimizer"], how["epochs"], how["batch_size"], how["seed"]) == ("adam", 1, 32, 0)
+    assert {"peak", "rise", "final_loss"} <= set(how)
+    assert how["final_loss"] > 0
+    assert ({"norm", "eps", "attack", "steps", "step_size", "warmup"} <= set(how)) is robust
+    assert told["environment"] == {"torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def test_training_is_the_same_twice_and_another_with_another_seed(command, small, monkeypatch):
+    monkeypatch.setattr(module, "measure", lambda model, test, eps: {})
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        done = command("train", "pgd", "--seed", seed, "--out", f"{name}.safetensors")
+        assert done.code == 0, done.err
+    first, second, third = (file_sha256(small / f"{name}.safetensors") for name in "abc")
+    assert first == second == card(small / "a.safetensors")["sha256"]
+    assert third != first
+    assert (small / "a.json").read_bytes() == (small / "b.json").read_bytes()
+
+
+def test_the_seed_chooses_the_first_weights():
+    digits = load_data("mnist10k:test")[:1]
+    first, again, other = (next(module._net(digits, seed).parameters()) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_options_reach_the_training_and_the_card(command, small, monkeypatch):
+    measured = []
+    monkeypatch.setattr(module, "measure", lambda model, test, eps: measured.append(eps) or {})
+    words = ["--eps", "8/255", "--epochs", "2", "--batch-size", "48", "--seed", "5", "--device", "cpu"]
+    assert command("train", "pgd", *words, "--out", "net.safetensors").code == 0
+    how = card(small / "net.safetensors")["recipe"]
+    assert (how["eps"], how["epochs"], how["batch_size"], how["seed"]) == (8 / 255, 2, 48, 5)
+    assert measured == [8 / 255]
+
+
+def test_the_callers_generator_is_not_touched(command, small, monkeypatch):
+    monkeypatch.setattr(module, "measure", lambda model, test, eps: {})
+    before = torch.get_rng_state()
+    assert command("train", "standard", "--out", "net.safetensors").code == 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_only_rows_that_held_so_far_are_attacked_again(monkeypatch):
+    """Row 0 is wrong; PGD-40 fools row 1; the start of seed s fools row s + 1; rows 5 and beyond 11 hold."""
+    test = Dataset(torch.zeros(14, 1, 28, 28), torch.zeros(14, dtype=torch.int64), classes=("a", "b"), name="toy")
+    calls = []
+
+    def fake(models, data, *, balls, attacks, seed=0, draw):
+        (attack,), rows = attacks, data.rows.tolist()
+        calls.append((attack.steps, seed, rows))
+        falls = 1 if attack.steps == 40 else seed + 1
+        verdicts = "".join("W" if row == 0 else "F" if row == falls and row != 5 else "H" for row in rows)
+        assert (attack.ball, attack.step_size, attack.keep, balls) == (Linf(0.3), 0.01, Keep.FIRST_SUCCESS, [Linf(0.3)])
+        threat = SimpleNamespace(verdicts=verdicts)
+        model = SimpleNamespace(threats=[threat], clean=SimpleNamespace(count=len(rows) - verdicts.count("W")))
+        return SimpleNamespace(record=SimpleNamespace(models=[model]))
+
+    monkeypatch.setattr(module, "evaluate", fake)
+    found = module.measure(Classifier(SmallCNN()), test, 0.3)
+    assert found == {
+        "data": "toy",
+        "rows": 14,
+        "clean": 13 / 14,
+        "linf": {"eps": 0.3, "pgd-40": 12 / 14, "pgd-40 and pgd-100 x 10": 3 / 14},
+    }
+    assert [call[:2] for call in calls] == [(40, 0)] + [(100, seed) for seed in range(1, 11)]
+    assert calls[1][2] == list(range(2, 14))
+    assert calls[-1][2] == [5, 11, 12, 13]
+
+
+def test_measuring_ends_when_no_row_holds():
+    net = SmallCNN()
+    test = Dataset(
+        torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.int64), classes=tuple("0123456789"), name="toy"
+    )
+    wrong = replace(test, y=(Classifier(net).predict(test.x) + 1) % 10)
+    found = module.measure(Classifier(net), wrong, 0.3)
+    assert (found["clean"], found["linf"]["pgd-40 and pgd-100 x 10"]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "value", "remedy"),
+    [
+        (["pdg"], "unknown recipe 'pdg'", "did you mean 'pgd'"),
+        (["pgd", "--out", "net.pt"], "--out 'net.pt'", "must end in .safetensors"),
+        (["pgd", "--out", "gone/net.safetensors"], "--out 'net.safetensors'", "make it first, or give another"),
+        (["standard", "--eps", "0.3"], "--eps cannot be given for 'standard'", "trains on clean inputs"),
+        (["pgd", "--eps", "x"], "eps='x'", "such as 0.3 or 8/255"),
+        (["pgd", "--epochs", "0"], "epochs=0", "must be at least 1"),
+        (["pgd", "--batch-size", "0"], "batch_size=0", "must be at least 1"),
+        (["pgd", "--threads", "0"], "--threads 0", "must be >= 1"),
+        (["pgd", "--device", "nonsense"], "--device 'nonsense'", "cannot be used here"),
+    ],
+)
+def test_bad_words_end_in_one_line(refused, small, words, value, remedy):
+    line = refused("train", *words, *([] if "--out" in words else ["--out", "net.safetensors"]))
+    assert value in line
+    assert remedy in line
+    assert list(small.iterdir()) == []
+
+
+def test_unknown_data_are_refused(refused, tmp_path):
+    line = refused("train", "standard", "--data", "mnist", "--out", tmp_path / "net.safetensors")
+    assert "unknown data set 'mnist'; did you mean 'mnist10k'" in line
+
+
+def test_images_that_are_not_square_are_refused(refused, small, monkeypatch):
+    wide = Dataset(torch.zeros(4, 1, 8, 6), torch.zeros(4, dtype=torch.int64), classes=("a", "b"), name="wide")
+    monkeypatch.setattr(module, "load_data", lambda spec: wide)
+    assert "wide has 8 x 6" in refused("train", "standard", "--out", "net.safetensors")

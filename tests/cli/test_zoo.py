@@ -1,0 +1,41 @@
+"""Every embedded model is what its card says."""
+
+from importlib import resources
+
+import pytest
+
+from saddlepoint.data import load_data
+from saddlepoint.defenses.training.recipes import RECIPES
+from saddlepoint.models import file_sha256, load_model, zoo_card, zoo_names
+
+ROWS = 500
+
+
+@pytest.fixture(params=zoo_names())
+def name(request):
+    return request.param
+
+
+def test_the_weights_are_those_of_the_card(name):
+    with resources.as_file(resources.files("saddlepoint.models") / "zoo" / f"{name}.safetensors") as path:
+        assert file_sha256(path) == zoo_card(name)["sha256"]
+
+
+def test_the_clean_accuracy_is_that_of_the_card(name):
+    card = zoo_card(name)
+    model, test = load_model(f"zoo:{name}"), load_data(card["accuracy"]["data"])
+    rows = test[:ROWS]
+    share = float((model.predict(rows.x) == rows.y).float().mean())
+    assert share == pytest.approx(card["accuracy"]["clean"], abs=0.02)
+
+
+def test_the_card_tells_how_the_model_was_made(name):
+    card = zoo_card(name)
+    assert card["recipe"]["name"] in RECIPES
+    assert card["recipe"]["data_sha256"] == load_data(card["recipe"]["data"]).fingerprint
+    assert card["parameters"] == sum(p.numel() for p in load_model(f"zoo:{name}").module.parameters())
+    linf = card["accuracy"]["linf"]
+    assert 0 <= linf["pgd-40 and pgd-100 x 10"] <= linf["pgd-40"] <= card["accuracy"]["clean"] <= 1
+    if RECIPES[card["recipe"]["name"]].robust:
+        assert linf["eps"] == card["recipe"]["eps"]
+        assert linf["pgd-40 and pgd-100 x 10"] > 0.5

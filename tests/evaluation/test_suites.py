@@ -1,0 +1,110 @@
+import json
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import pytest
+import torch
+
+from saddlepoint import attacks as library
+from saddlepoint.attacks import FGSM, MIFGSM, PGD, FromCallable
+from saddlepoint.balls import L2, Linf
+from saddlepoint.errors import SpecError
+from saddlepoint.evaluation.suites import DEFAULT, attack_classes, build, settings
+from saddlepoint.losses import margin
+from saddlepoint.result import Keep
+from saddlepoint.solve import IterativeAttack
+
+EVERY = [getattr(library, name) for name in library.__all__]
+ITERATIVE = [cls for cls in EVERY if issubclass(cls, IterativeAttack)]
+
+
+@pytest.mark.parametrize("cls", ITERATIVE)
+def test_every_iterative_attack_has_a_name_and_is_known_by_it(cls):
+    assert cls.name == cls.name.lower()
+    assert cls.name.replace("-", "").isalnum()
+    assert attack_classes()[cls.name] is cls
+
+
+def test_no_two_attacks_share_a_name():
+    names = [cls.name for cls in EVERY]
+    assert len(set(names)) == len(names)
+    assert set(attack_classes()) == {cls.name for cls in ITERATIVE}
+    assert set(DEFAULT) <= set(attack_classes())
+
+
+@pytest.mark.parametrize("name", sorted(attack_classes()))
+def test_attacks_are_built_to_stop_at_the_first_success(name):
+    attack = build(name, Linf(0.1))
+    assert type(attack) is attack_classes()[name]
+    assert (attack.ball, attack.keep) == (Linf(0.1), Keep.FIRST_SUCCESS)
+
+
+@pytest.mark.parametrize(("name", "near"), [("pgdd", "'pgd'"), ("mifgsm", "'mi-fgsm'"), ("fgms", "'fgsm'")])
+def test_an_unknown_name_is_answered_with_the_nearest(name, near):
+    with pytest.raises(SpecError, match=f"unknown attack {name!r}; did you mean .*{near}"):
+        build(name, Linf(0.1))
+
+
+def test_a_name_like_no_other_is_answered_with_all():
+    with pytest.raises(SpecError, match="known: .*bim, .*pgd"):
+        build("zzzzzz", Linf(0.1))
+
+
+@pytest.mark.parametrize("ball", [Linf(0.25), L2(1.5)])
+@pytest.mark.parametrize("name", sorted(attack_classes()))
+def test_settings_name_every_field_and_are_strict_json(name, ball):
+    found = settings(build(name, ball))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["ball"] == {"norm": ball.norm, "eps": ball.eps}
+    assert found["keep"] == "first-success"
+    assert found["loss"] == "cross_entropy"
+
+
+def test_settings_are_those_that_were_chosen():
+    found = settings(PGD(ball=Linf(0.25), steps=7, step_size=0.125, random_start=False, loss=margin))
+    assert (found["steps"], found["step_size"], found["random_start"]) == (7, 0.125, False)
+    assert found["loss"] == "margin"
+    assert settings(MIFGSM(ball=Linf(0.25), decay=0.5))["decay"] == 0.5
+
+
+def test_a_radius_per_row_is_recorded_by_its_hash():
+    found = settings(FGSM(ball=Linf(torch.tensor([0.1, 0.2]))))["ball"]["eps"]
+    assert (found["rows"], len(found["sha256"])) == (2, 64)
+
+
+def ascend(model, x, y):
+    return x
+
+
+def test_an_attack_by_callable_is_recorded_by_its_function():
+    found = settings(FromCallable(function=ascend, ball=Linf(0.1)))
+    assert found["function"] == "ascend"
+    assert found["ball"] == {"norm": "linf", "eps": 0.1}
+    assert found["targeted"] is False
+    json.dumps(found, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Nested:
+    scales: tuple[float, ...] = (0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Odd:
+    name: ClassVar[str] = "odd"
+    inner: Nested = Nested()
+    weight: torch.Tensor = field(default_factory=lambda: torch.tensor([1.0, 2.0]))
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+def test_whatever_a_field_holds_becomes_json():
+    found = settings(Odd())
+    assert found == {"inner": {"scales": [0.5, 1.0]}, "weight": [1.0, 2.0], "device": "device"}
+    json.dumps(found, allow_nan=False)
+
+
+def test_an_attack_without_fields_is_recorded_by_its_class():
+    class Plain:
+        name = "plain"
+
+    assert settings(Plain())["attack"].endswith("Plain")

@@ -1,0 +1,125 @@
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+from report_runs import HOSTILE, findings, make_picture, make_run
+
+from saddlepoint.errors import RecordError
+from saddlepoint.records import SCHEMA_VERSION, AttackRecord, RunRecord, Share, ThreatRecord
+
+
+def changed(change):
+    """The text of a run whose decoded JSON was changed."""
+    data = json.loads(make_run([make_picture()]).to_json())
+    change(data)
+    return json.dumps(data)
+
+
+def test_a_run_comes_back_as_it_was():
+    run = make_run([make_picture(), make_picture(row=9)])
+    again = RunRecord.from_json(run.to_json())
+    assert again == run
+    assert again.to_json() == run.to_json()
+    assert type(again.models[0].threats[0].attacks[0]) is AttackRecord
+    assert type(again.models[0].threats[0].worst) is Share
+    assert again.models[0].bounds == (0.0, 1.0)  # a tuple again, not a list
+    assert again.findings == findings()
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "ünïcødé", "line\nbreak", 'quote"', "\x1b[31m", "\u2028"])
+def test_any_text_comes_back(text):
+    run = dataclasses.replace(make_run(), command=text)
+    assert RunRecord.from_json(run.to_json()).command == text
+
+
+def test_nothing_at_all_comes_back():
+    run = dataclasses.replace(make_run(), models=[], findings=[], spec={}, environment={})
+    assert RunRecord.from_json(run.to_json()) == run
+
+
+def test_no_distance_comes_back():
+    run = make_run()
+    attack = dataclasses.replace(run.models[0].threats[0].attacks[0], distance=None)
+    run.models[0].threats[0].attacks[0] = attack
+    assert RunRecord.from_json(run.to_json()).models[0].threats[0].attacks[0].distance is None
+
+
+def test_the_text_is_one_object_ending_in_a_newline_with_keys_in_field_order():
+    text = make_run().to_json()
+    assert text.endswith("}\n")
+    keys = [key for key, _ in json.loads(text, object_pairs_hook=list)]
+    assert keys == [field.name for field in dataclasses.fields(RunRecord)]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_refused(value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        dataclasses.replace(make_run(), seconds=value).to_json()
+
+
+@pytest.mark.parametrize("text", ["", "{", "nonsense", '{"schema": 1,}'])
+def test_what_is_no_json_is_refused(text):
+    with pytest.raises(RecordError, match="run.json is not JSON .*; run the evaluation again"):
+        RunRecord.from_json(text)
+
+
+@pytest.mark.parametrize("schema", [0, SCHEMA_VERSION + 1, "1", None])
+def test_another_schema_is_refused(schema):
+    with pytest.raises(RecordError, match=f"has schema {schema!r}; this version reads schema {SCHEMA_VERSION}"):
+        RunRecord.from_json(changed(lambda data: data.update(schema=schema)))
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '"text"'])
+def test_what_is_no_run_is_refused(text):
+    with pytest.raises(RecordError, match="has schema None"):
+        RunRecord.from_json(text)
+
+
+@pytest.mark.parametrize("name", sorted({f.name for f in dataclasses.fields(RunRecord)} - {"schema"}))
+def test_a_missing_field_is_named(name):
+    with pytest.raises(RecordError, match=f"run lacks a field or has one too many: .'{name}'"):
+        RunRecord.from_json(changed(lambda data: data.pop(name)))
+
+
+def test_a_missing_field_deep_inside_is_named_with_its_place():
+    def change(data):
+        del data["models"][1]["threats"][0]["attacks"][2]["fooled"]
+
+    with pytest.raises(RecordError, match=r"run\.models\[1\]\.threats\[0\]\.attacks\[2\] lacks .*'fooled'"):
+        RunRecord.from_json(changed(change))
+
+
+def test_a_field_too_many_is_named():
+    with pytest.raises(RecordError, match=r"run\.data lacks a field or has one too many: .'extra'"):
+        RunRecord.from_json(changed(lambda data: data["data"].update(extra=1)))
+
+
+def test_a_value_in_place_of_a_record_is_refused():
+    with pytest.raises(RecordError, match=r"run\.models\[0\] lacks a field"):
+        RunRecord.from_json(changed(lambda data: data.update(models=["net"])))
+
+
+def test_shares_and_passes_of_nothing_are_zero():
+    assert Share(count=0, rows=0, low=0.0, high=1.0).value == 0.0
+    assert Share(count=3, rows=4, low=0.0, high=1.0).value == 0.75
+    attack = make_run().models[0].threats[0].attacks[0]
+    assert attack.passes_per_row == 79.0
+    assert dataclasses.replace(attack, attacked=0, forwards=0, backwards=0).passes_per_row == 0.0
+
+
+def test_a_threat_may_have_no_pictures():
+    run = make_run()
+    threat = run.models[0].threats[0]
+    fields = {f.name: getattr(threat, f.name) for f in dataclasses.fields(ThreatRecord) if f.name != "pictures"}
+    assert ThreatRecord(**fields).pictures == []
+
+
+def test_records_are_read_without_torch():
+    code = "import sys, saddlepoint.records; sys.exit('torch' in sys.modules)"
+    # The package itself imports torch; its records alone must not need it.
+    stub = "import sys, types, importlib.util as u; p = types.ModuleType('saddlepoint'); "
+    stub += "p.__path__ = list(u.find_spec('saddlepoint').submodule_search_locations); sys.modules['saddlepoint'] = p; "
+    assert subprocess.run([sys.executable, "-c", stub + code], check=False).returncode == 0
