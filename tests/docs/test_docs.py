@@ -81,12 +81,14 @@ def commands():
 @pytest.mark.parametrize("words", list(commands()))
 def test_commands_have_options_that_exist(words):
     typer = pytest.importorskip("typer")
-    from saddlepoint.cli import evaluate, listing, train
+    from saddlepoint.cli import evaluate, listing, runs, train
 
     app = typer.Typer()
     app.command("evaluate")(evaluate.evaluate)
     app.command("train")(train.train)
     app.command("list")(listing.listing)
+    app.command("report")(runs.report)
+    app.command("compare")(runs.compare)
     group = typer.main.get_command(app)
     group.commands[words[0]].make_context(words[0], words[1:])  # reads the arguments; nothing is run
 
