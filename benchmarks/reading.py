@@ -1,7 +1,7 @@
 """How many lines of code stand between ``PGD(ball=Linf(eps))(model, x, y)`` and the gradient that it steps along.
 
-Blank lines, comments and docstrings aside. Checks of the arguments (checks.py) and the noise hash (noise.py) are library calls here;
-settling, shrinking and verification come after the gradient.
+Blank lines, comments and docstrings aside. Checks of the arguments (checks.py) and the noise hash (noise.py) are
+library calls here; settling, shrinking and verification come after the gradient.
 """
 
 import ast

@@ -95,7 +95,7 @@ class Record:
         Returns:  whether ``total``, a number, is finite; told here so that a step asks the device only once.
         """
         if self.keep is Keep.LAST:
-            return bool(total.isfinite())
+            return math.isfinite(total)
         rank = loss if distance is None else -distance
         first, higher = success & ~self.success, (success == self.success) & (rank > self.rank)
         better = defined & ~self.settled & (first | higher)
@@ -107,7 +107,8 @@ class Record:
             over = over | success
         elif distance is not None:
             over = over | (success & (distance == 0))
-        event, finite = torch.stack([(new | (over & ~self.settled)).any(), total.isfinite()]).tolist()
+        rare = (new | (over & ~self.settled)).any()
+        event, total_value = torch.stack([rare.to(total.dtype), total]).tolist()
         self.rank = torch.where(better, rank, self.rank)
         torch.where(_column(better, x), x, self.x, out=self.x)  # its own buffer, never the attack's
         if event:
@@ -117,7 +118,7 @@ class Record:
             self._undefined[self.live[lost]] = True
             self.x = torch.where(_column(lost, x), x, self.x)  # the evidence
             self.settle(over)
-        return bool(finite)
+        return math.isfinite(total_value)
 
     def settle(self, rows: Mask | bool) -> None:
         """Freeze these rows of the batch: their best point and their counters are final."""

@@ -1,10 +1,24 @@
 """``saddlepoint``: the commands, and how their errors end."""
 
+import contextlib
 import sys
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+
+def _keep_memory() -> None:
+    """Let glibc keep freed memory: handing it back after every layer cost a tenth of an attack in page faults."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            libc.mallopt(option, 1 << 30)
 
 
 def main() -> None:
     """Run the command line; bad input ends in one line and exit code 2."""
+    _keep_memory()
     try:
         import jinja2  # noqa: F401
         import pydantic  # noqa: F401
