@@ -30,6 +30,11 @@ help: ## Show this list
 	$(PIP) --group docs
 	touch $@
 
+.venv/.peers: .venv/.dev # without its dependencies, one of which asks for another build of torch
+	$(PIP) foolbox==3.3.4
+	$(PIP) --no-deps torchattacks==3.5.1
+	touch $@
+
 demo: .venv/.cli ## Attack two digit classifiers and write a report (about a minute, after the installation)
 	rm -rf runs/demo
 	$(BIN)/saddlepoint evaluate zoo:mnist-standard zoo:mnist-pgd mnist10k:test --attacks fgsm,bim,mi-fgsm,pgd,illc --norm linf --eps 0.3 --rows 1000 --out runs/demo
@@ -37,7 +42,7 @@ demo: .venv/.cli ## Attack two digit classifiers and write a report (about a min
 test: .venv/.dev ## Run the tests, without the slow ones and those for a GPU
 	$(PYTEST)
 
-test-slow: .venv/.dev ## Run the slow tests
+test-slow: .venv/.peers ## Run the slow tests, some of them against other libraries
 	$(PYTEST) -m 'slow and not gpu'
 
 test-gpu: .venv/.dev ## Run the tests that need a GPU
