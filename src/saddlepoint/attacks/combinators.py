@@ -1,17 +1,14 @@
 """Attacks around attacks: restarts, every target, the worst case over several, the smallest radius."""
 
-import dataclasses
-import math
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from saddlepoint import _tree
-from saddlepoint._typing import Batch, Labels, Mask
+from saddlepoint._typing import Batch, Labels
+from saddlepoint.attacks._turns import Timer, ball_of, in_turn, labelled, merged
 from saddlepoint.balls import Ball
 from saddlepoint.checks import check_labels, check_rows
 from saddlepoint.classifier import Classifier
@@ -19,9 +16,7 @@ from saddlepoint.errors import SettingError
 from saddlepoint.noise import Noise
 from saddlepoint.problem import Limits
 from saddlepoint.result import AttackResult, Keep
-from saddlepoint.solve import Attack, IterativeAttack, aimed
-
-A = TypeVar("A")
+from saddlepoint.solve import Attack, IterativeAttack
 
 
 @final
@@ -50,7 +45,7 @@ class Restarts:
     @property
     def ball(self) -> Ball:
         """That of the attack."""
-        return _ball(self.attack)
+        return ball_of(self.attack)
 
     def __call__(
         self, model: Classifier, x: Batch, y: Labels | None, *,
@@ -59,7 +54,7 @@ class Restarts:
         """Attack a batch; arguments as in IterativeAttack, the budget is shared by all runs."""
         keep = getattr(self.attack, "keep", Keep.FIRST_SUCCESS)
         turns = [(self.attack, noise if i == 0 else noise.child(f"restart {i}"), None) for i in range(self.times)]
-        return _in_turn(turns, model, x, y, target, limits, keep)
+        return in_turn(turns, model, x, y, target, limits, keep)
 
 
 @final
@@ -107,7 +102,7 @@ class EachTarget:
         others = logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
         count = others.shape[1] if self.classes is None else min(self.classes, others.shape[1])
         turns = [(self.attack, noise.child(f"aim {i}"), others[:, i]) for i in range(count)]
-        return _in_turn(turns, model, x, labels, None, limits, self.attack.keep, asked=1)
+        return in_turn(turns, model, x, labels, None, limits, self.attack.keep, asked=1)
 
 
 @final
@@ -121,7 +116,7 @@ class Cascade:
     attacks: Sequence[Attack]
 
     def __post_init__(self) -> None:
-        if not self.attacks or any(_ball(attack) != _ball(self.attacks[0]) for attack in self.attacks):
+        if not self.attacks or any(ball_of(attack) != ball_of(self.attacks[0]) for attack in self.attacks):
             raise SettingError("a cascade needs at least one attack, and all with the same ball")
 
     @property
@@ -132,7 +127,7 @@ class Cascade:
     @property
     def ball(self) -> Ball:
         """That of all members."""
-        return _ball(self.attacks[0])
+        return ball_of(self.attacks[0])
 
     def __call__(
         self, model: Classifier, x: Batch, y: Labels | None, *,
@@ -140,7 +135,7 @@ class Cascade:
     ) -> AttackResult:  # fmt: skip
         """Attack a batch; arguments as in IterativeAttack, the budget is shared by all members."""
         turns = [(attack, noise.child(f"member {i}"), None) for i, attack in enumerate(self.attacks)]
-        return _in_turn(turns, model, x, y, target, limits, Keep.FIRST_SUCCESS)
+        return in_turn(turns, model, x, y, target, limits, Keep.FIRST_SUCCESS)
 
 
 @final
@@ -182,8 +177,8 @@ class Bisect:
         target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
     ) -> AttackResult:  # fmt: skip
         """Attack a batch; arguments as in IterativeAttack, the budget is shared by all rounds."""
-        labels, asked = _labelled(model, x, y)
-        ball, timer = self.attack.ball, _Timer(limits)
+        labels, asked = labelled(model, x, y)
+        ball, timer = self.attack.ball, Timer(limits)
         found = self.attack(model, x, labels, target=target, noise=noise, limits=timer.left(asked))
         found = replace(found, forwards=found.forwards + asked)
         eps = ball.eps.to(x) if isinstance(ball.eps, Tensor) else x.new_full((len(x),), ball.eps)
@@ -200,7 +195,7 @@ class Bisect:
             later = attack(model, x[index], labels[index], target=goal, noise=drawn, limits=budget)
             low[index] = torch.where(later.success, low[index], middle)
             high[index] = torch.where(later.success, torch.minimum(middle, later.distance), high[index])
-            found = _merged(found, later, index, nearest=True)
+            found = merged(found, later, index, nearest=True)
         held = ~(found.success | found.undefined)
         column = held.view(-1, *[1] * (x.dim() - 1))
         return replace(
@@ -208,113 +203,3 @@ class Bisect:
             x=torch.where(column, x.clamp(model.bounds.lower, model.bounds.upper), found.x),
             distance=torch.where(held, 0, found.distance),
         )
-
-
-@final
-class _Timer:
-    """What is left of a budget."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits, self.end = limits, time.monotonic() + limits.seconds
-
-    def left(self, forwards: int | Tensor = 0, backwards: int | Tensor = 0) -> Limits:
-        limits, rest = self.limits, max(0.0, self.end - time.monotonic())
-        return replace(
-            limits,
-            forwards=_less(limits.forwards, forwards),
-            backwards=_less(limits.backwards, backwards),
-            seconds=rest,
-        )
-
-
-def _less(limit: float | Tensor, spent: int | Tensor) -> float | Tensor:
-    return limit if isinstance(limit, float) and math.isinf(limit) else limit - spent
-
-
-def _in_turn(  # one call per combinator
-    turns: Iterable[tuple[Attack, Noise, Labels | None]], model: Classifier, x: Batch, y: Labels | None,
-    target: Labels | None, limits: Limits, keep: Keep, *, asked: int = 0,
-) -> AttackResult:  # fmt: skip
-    """Run attacks one after the other; under FIRST_SUCCESS only on the rows that still stand."""
-    if y is None:
-        y, asked = _labelled(model, x, y)
-    timer, found = _Timer(limits), None
-    index = torch.arange(len(x), device=x.device)
-    for attack, noise, aim in turns:
-        if found is not None and keep is Keep.FIRST_SUCCESS:
-            index = (~found.success & ~found.undefined).nonzero().squeeze(1)
-            if not len(index):
-                break
-        spent = (asked, 0) if found is None else (found.forwards[index], found.backwards[index])
-        later = _run(_on(attack, index), model, x, y, target, noise, timer.left(*spent), aim, index)
-        if found is None:
-            found = replace(later, forwards=later.forwards + asked)
-        else:
-            found = _merged(found, later, index, nearest=keep is Keep.MIN_DISTANCE)
-    assert found is not None
-    return found
-
-
-def _run(  # one call
-    attack: Attack, model: Classifier, x: Batch, y: Labels, target: Labels | None,
-    noise: Noise, limits: Limits, aim: Labels | None, index: Tensor,
-) -> AttackResult:  # fmt: skip
-    """One attack on the rows at ``index``."""
-    drawn, goal = noise.at(check_rows(noise, x)[index]), None if target is None else target[index]
-    if aim is None:
-        return attack(model, x[index], y[index], target=goal, noise=drawn, limits=limits)
-    assert isinstance(attack, IterativeAttack)
-    return aimed(attack, model, x[index], y[index], aim[index], noise=drawn, limits=limits)
-
-
-def _merged(found: AttackResult, later: AttackResult, index: Tensor, *, nearest: bool) -> AttackResult:
-    """The better point of each row at ``index``; counters add up."""
-    old = _tree.take(found, index)
-    pick = _better(old, later, nearest=nearest)
-    new = _tree.where(pick, later, old)
-    first_later = torch.where(later.solved_at >= 0, old.forwards + later.solved_at, -1)
-    new = replace(
-        new,
-        undefined=(old.undefined | later.undefined) & ~new.success,
-        forwards=old.forwards + later.forwards,
-        backwards=old.backwards + later.backwards,
-        solved_at=torch.where(old.solved_at >= 0, old.solved_at, first_later),
-    )
-    fields = [field.name for field in dataclasses.fields(AttackResult)]
-    return replace(found, **{f: getattr(found, f).index_copy(0, index, getattr(new, f)) for f in fields})
-
-
-def _better(old: AttackResult, later: AttackResult, *, nearest: bool) -> Mask:
-    """Rows (n,) whose later point is to be kept: success first, then evidence of an undefined output, then rank."""
-    higher = later.distance < old.distance if nearest else later.loss > old.loss
-    both, neither = old.success & later.success, ~old.success & ~later.success
-    rank = (both | (neither & (not nearest) & ~old.undefined)) & higher
-    return (later.success & ~old.success) | (neither & later.undefined & ~old.undefined) | rank
-
-
-def _labelled(model: Classifier, x: Batch, y: Labels | None) -> tuple[Labels, int]:
-    """The labels, and the forward passes that asking for them took."""
-    return (model.predict(x), 1) if y is None else (y, 0)
-
-
-def _on(attack: A, index: Tensor) -> A:
-    """The attack for these rows of the batch: with one eps per row, a ball of theirs."""
-    changes: dict[str, Any] = {}
-    if dataclasses.is_dataclass(attack) and not isinstance(attack, type):
-        for field in dataclasses.fields(attack):
-            value = getattr(attack, field.name)
-            if isinstance(value, Ball):
-                changes[field.name] = value.take(index)
-            elif field.name == "attack":
-                changes[field.name] = _on(value, index)
-            elif field.name == "attacks":
-                changes[field.name] = tuple(_on(member, index) for member in value)
-        return replace(attack, **changes)
-    return attack
-
-
-def _ball(attack: Attack) -> Ball:
-    ball = getattr(attack, "ball", None)
-    if not isinstance(ball, Ball):
-        raise SettingError(f"{attack.name} has no ball; combine attacks that have one")
-    return ball
