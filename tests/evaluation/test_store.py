@@ -207,7 +207,7 @@ def test_no_space_left_is_told_and_finished_jobs_are_kept(data, whole, tmp_path)
 
 
 def _command(out):
-    arguments = "zoo:mnist-standard zoo:mnist-pgd mnist10k:test --attacks fgsm,mi-fgsm,pgd --eps 0.2 --rows 1600"
+    arguments = "zoo:mnist-standard zoo:mnist-pgd mnist10k:test --attacks fgsm,mi-fgsm,pgd --eps 0.2 --rows 1000"
     return [sys.executable, "-m", "saddlepoint", "evaluate", *arguments.split(), "--threads", "1", "--out", str(out)]
 
 
