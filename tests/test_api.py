@@ -14,15 +14,6 @@ from saddlepoint.records import RunRecord
 BALL = sp.Linf(0.2)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """On tensors as small as these, waiting for a second thread takes longer than the work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def model():
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))

@@ -5,22 +5,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from saddlepoint.cli import evaluate
 from saddlepoint.cli.main import main
 from saddlepoint.data import load_data
 
 _load_data = functools.cache(load_data)  # the digits are unpacked once, not in every test
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """On tensors as small as these, waiting for a second thread takes longer than the work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -9,15 +9,6 @@ from saddlepoint.data import Dataset
 ROWS, CLASSES, SHAPE = 40, 4, (1, 6, 6)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """On tensors as small as these, waiting for a second thread takes longer than the work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def make_net():
     """A net with one hidden layer, the same for the same seed."""

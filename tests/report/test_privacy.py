@@ -48,7 +48,7 @@ def test_paths_in_running_text() -> None:
 
 
 def test_a_command_keeps_its_quoting() -> None:
-    line = "saddlepoint evaluate 'folder:/home/Ada Lovelace/my birds' --eps 8/255 --out=/tmp/runs/a"
+    line = "saddlepoint evaluate 'folder:/home/Ada Lovelace/my birds' --eps 8/255 --out=/data/runs/a"
     assert command(line) == "saddlepoint evaluate 'folder:my birds' --eps 8/255 --out=a"
     assert command('saddlepoint evaluate "a b"  c') == 'saddlepoint evaluate "a b"  c'
 

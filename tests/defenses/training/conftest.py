@@ -3,15 +3,6 @@ import torch
 from torch import nn
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """On tensors as small as these, waiting for a second thread takes longer than the work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def make_net():
     """A small net with dropout, the same for the same seed."""
