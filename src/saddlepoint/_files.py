@@ -1,7 +1,9 @@
-"""Writing a file whole or not at all."""
+"""Files: written whole or not at all, and locks that the system releases when a process ends."""
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -27,3 +29,20 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock on the file ``path``, which is made where it is missing; nothing where the system has no such locks.
+
+    Args:  shared: others may hold it too, if they ask for it shared.
+    Raises:  BlockingIOError if another process holds it;  OSError if the file cannot be made.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with path.open("ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
+        yield

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from saddlepoint._files import locked
 from saddlepoint.balls import Linf
 from saddlepoint.classifier import Classifier
 from saddlepoint.cli import train as module
 from saddlepoint.data import Dataset, load_data
+from saddlepoint.defenses.training import checkpoint
 from saddlepoint.defenses.training.recipes import RECIPES
 from saddlepoint.models import SmallCNN, file_sha256, load_weights
 from saddlepoint.result import Keep
@@ -171,3 +173,52 @@ def test_images_that_are_not_square_are_refused(refused, small, monkeypatch):
     wide = Dataset(torch.zeros(4, 1, 8, 6), torch.zeros(4, dtype=torch.int64), classes=("a", "b"), name="wide")
     monkeypatch.setattr(module, "load_data", lambda spec: wide)
     assert "wide has 8 x 6" in refused("train", "standard", "--out", "net.safetensors")
+
+
+def test_killed_it_goes_on_and_ends_with_the_same_files(command, small, monkeypatch):
+    monkeypatch.setattr(module, "measure", lambda model, test, eps: {})
+    monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
+    assert command("train", "pgd", "--epochs", "2", "--out", "whole.safetensors").code == 0
+    keep, written = checkpoint.Checkpoint.keep, []
+
+    def killing(self, run):
+        keep(self, run)
+        written.append(run.done)
+        if len(written) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "keep", killing)
+    with pytest.raises(KeyboardInterrupt):
+        module.train("pgd", small / "part.safetensors", epochs=2)
+    assert (small / "part.checkpoint").exists()
+    assert not (small / "part.safetensors").exists()
+    assert command("train", "pgd", "--epochs", "2", "--out", "part.safetensors").code == 0
+    assert written == [1, 2, 3, 4, 5, 6]  # nothing was done twice
+    for suffix in (".safetensors", ".json"):
+        assert (small / f"part{suffix}").read_bytes() == (small / f"whole{suffix}").read_bytes()
+    assert not (small / "part.checkpoint").exists()
+
+
+def test_a_checkpoint_of_another_training_is_refused(command, refused, small, monkeypatch):
+    monkeypatch.setattr(module, "measure", lambda model, test, eps: 1 / 0)
+    monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
+    with pytest.raises(ZeroDivisionError):
+        module.train("pgd", small / "net.safetensors")
+    before = (small / "net.checkpoint").read_bytes()
+    line = refused("train", "pgd", "--epochs", "2", "--out", "net.safetensors")
+    assert "'net.checkpoint' is of another training: its recipe differ" in line
+    assert (small / "net.checkpoint").read_bytes() == before
+
+
+def test_two_processes_may_not_train_into_one_file(refused, small):
+    with locked(small / "net.lock"):
+        line = refused("train", "standard", "--out", "net.safetensors")
+    assert "another process trains into 'net.safetensors'; wait for it" in line
+
+
+@pytest.mark.parametrize(("data", "eps"), [("mnist10k", 0.3), ("fashion-mnist", 0.1)])
+def test_the_radius_is_the_data_sets_customary_one(command, small, monkeypatch, data, eps):
+    measured = []
+    monkeypatch.setattr(module, "measure", lambda model, test, eps: measured.append(eps) or {})
+    assert command("train", "pgd", "--data", data, "--out", "net.safetensors").code == 0
+    assert measured == [eps] == [card(small / "net.safetensors")["recipe"]["eps"]]

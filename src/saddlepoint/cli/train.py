@@ -1,6 +1,8 @@
 """``saddlepoint train``."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,20 +11,23 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from saddlepoint._files import write_atomic
+from saddlepoint._files import locked, write_atomic
 from saddlepoint.attacks import PGD
 from saddlepoint.balls import Linf
 from saddlepoint.classifier import Classifier
 from saddlepoint.cli import common
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.defenses.training import fit
-from saddlepoint.defenses.training.recipes import RECIPES, Recipe
-from saddlepoint.errors import SettingError, unknown
+from saddlepoint.defenses.training.checkpoint import Checkpoint
+from saddlepoint.defenses.training.recipes import RECIPES, Recipe, customary
+from saddlepoint.errors import RecordError, SettingError, unknown
 from saddlepoint.evaluation import evaluate
 from saddlepoint.models import SmallCNN, file_sha256, save_weights
 from saddlepoint.records import HELD
 from saddlepoint.result import Keep
 from saddlepoint.solve import Attack
+
+_MEASURED = 2000  # test rows: ten random starts on more take longer than the training
 
 
 def train(
@@ -30,7 +35,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Where the weights go: NAME.safetensors; NAME.json goes beside it.")],
     data: Annotated[str, typer.Option(help="Data set; its splits train and test are used.")] = "mnist10k",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of fashion-mnist or cifar10.")] = None,
-    eps: Annotated[str | None, typer.Option(help="Radius to train at, such as 0.3 or 8/255.")] = None,
+    eps: Annotated[
+        str | None,
+        typer.Option(help="Radius to train at, such as 0.3 or 8/255; default: the data set's customary one."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     seed: Annotated[int, typer.Option(help="Of the weights, the order of the rows, and the noise.")] = 0,
@@ -38,6 +46,8 @@ def train(
     threads: Annotated[int | None, typer.Option(help="CPU threads; fix them for equal bits.")] = None,
 ) -> None:
     """Train the small net on a data set's train split, measure it on the test split, write weights and card.
+
+    Killed, it goes on where it was when the same command is run again, and ends with the same weights.
 
     Example: saddlepoint train pgd --data mnist10k --out mnist-pgd.safetensors
     """
@@ -51,14 +61,22 @@ def train(
     chosen = RECIPES[recipe]
     if eps is not None and not chosen.robust:
         raise SettingError(f"--eps cannot be given for {recipe!r}, which trains on clean inputs")
-    radius = chosen.eps if eps is None else common.number(eps)
+    radius = customary(data) if eps is None else common.number(eps)
     changes = {key: value for key, value in (("epochs", epochs), ("batch_size", batch_size)) if value is not None}
     schedule = replace(chosen.schedule, seed=seed, **changes)
     where = common.check_device(device) or "cpu"
     read = load_data if data_dir is None else partial(load_data, data_dir=data_dir)
     learn, test = read(f"{data}:train"), read(f"{data}:test")
     module = _net(learn, seed).to(where)
-    with common.bar() as progress:
+    how = chosen.describe(schedule, radius)
+    about = {
+        "recipe": {"name": recipe, **how},
+        "data": learn.fingerprint,
+        "environment": _environment(),
+        "device": where,
+    }
+    checkpoint = Checkpoint(out.with_suffix(".checkpoint"), about)
+    with _alone(checkpoint.path), common.bar() as progress:
         task = progress.add_task(f"training {recipe}")
         losses = fit(
             module,
@@ -67,14 +85,38 @@ def train(
             chosen.make(radius),
             schedule,
             watch=lambda done, total: progress.update(task, completed=done, total=total),
+            checkpoint=checkpoint,
         )
         progress.update(task, description="measuring", total=None)
-        accuracy = measure(Classifier(module), test, radius if chosen.robust else 0.3)
-    save_weights(module, out)
-    card = _card(recipe, chosen, out, learn, module, accuracy)
-    card["recipe"].update(chosen.describe(schedule, radius), final_loss=round(losses[-1].loss, 6))
-    write_atomic(out.with_suffix(".json"), (json.dumps(card, indent=1, allow_nan=False) + "\n").encode())
+        accuracy = measure(Classifier(module), test[:_MEASURED], radius)
+        save_weights(module, out)
+        card = _card(recipe, chosen, out, learn, module, accuracy)
+        card["recipe"].update(how, final_loss=round(losses[-1].loss, 6))
+        write_atomic(out.with_suffix(".json"), (json.dumps(card, indent=1, allow_nan=False) + "\n").encode())
+        checkpoint.remove()
     common.console().print_json(json.dumps(card["accuracy"]))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Nobody else trains into the same file meanwhile.
+
+    Raises:  RecordError if somebody does.
+    """
+    lock = path.with_suffix(".lock")
+    try:
+        with locked(lock):
+            yield
+            lock.unlink(missing_ok=True)
+    except BlockingIOError as error:
+        raise RecordError(
+            f"another process trains into {path.with_suffix('.safetensors').name!r}; wait for it, or give another --out"
+        ) from error
+
+
+def _environment() -> dict[str, Any]:
+    """What the bits of the weights depend on, beside the recipe."""
+    return {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
 def measure(model: Classifier, test: Dataset, eps: float) -> dict[str, Any]:
@@ -120,6 +162,6 @@ def _card(
         "parameters": sum(p.numel() for p in module.parameters()),
         "sha256": file_sha256(out),
         "recipe": {"name": name, "data": data.name, "rows": len(data), "data_sha256": data.fingerprint},
-        "environment": {"torch": torch.__version__, "threads": torch.get_num_threads()},
+        "environment": _environment(),
         "accuracy": accuracy,
     }

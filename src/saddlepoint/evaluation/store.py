@@ -15,7 +15,7 @@ from safetensors.torch import load as decode
 from safetensors.torch import save as encode
 from torch import Tensor
 
-from saddlepoint._files import write_atomic
+from saddlepoint._files import locked, write_atomic
 from saddlepoint.errors import RecordError
 
 Outcome = dict[str, Tensor]
@@ -186,16 +186,11 @@ def _same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 @contextmanager
 def _locked(folder: Path, shard: tuple[int, int]) -> Iterator[None]:
     """Hold the run (shared among shards) and the shard (alone); released by the system when the process ends."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
     i, m = shard
-    with (folder / ".lock").open("ab") as run, (folder / f".lock-{i}-of-{m}").open("ab") as part:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(run, fcntl.LOCK_NB | (fcntl.LOCK_EX if m == 1 else fcntl.LOCK_SH))
-            fcntl.flock(part, fcntl.LOCK_NB | fcntl.LOCK_EX)
+            stack.enter_context(locked(folder / ".lock", shared=m > 1))
+            stack.enter_context(locked(folder / f".lock-{i}-of-{m}"))
         except BlockingIOError as error:
             raise RecordError(
                 f"the folder {folder.name!r} is in use by another process; wait for it, or give another --out"

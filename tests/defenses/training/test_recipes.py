@@ -4,7 +4,7 @@ import json
 import pytest
 
 from saddlepoint.defenses.training import Adversarial, Schedule, Standard
-from saddlepoint.defenses.training.recipes import RECIPES
+from saddlepoint.defenses.training.recipes import RECIPES, customary
 
 
 def test_each_recipe_makes_its_objective():
@@ -12,7 +12,7 @@ def test_each_recipe_makes_its_objective():
     made = RECIPES["pgd"].make(0.25)
     assert isinstance(made, Adversarial)
     assert made.attack.ball.eps == 0.25
-    assert RECIPES["pgd"].eps == 0.3
+    assert (customary("mnist10k"), customary("fashion-mnist:train"), customary("npz:x")) == (0.3, 0.1, 8 / 255)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -29,7 +29,7 @@ def test_a_recipe_is_recorded_whole(name):
 @pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.robust])
 def test_what_is_recorded_is_what_is_run(name):
     recipe = RECIPES[name]
-    made, told = recipe.make(recipe.eps), recipe.settings
+    made, told = recipe.make(0.3), recipe.settings
     assert (made.attack.name, made.attack.steps, made.warmup) == (told["attack"], told["steps"], told["warmup"])
     assert told["step_size"] == "2.5 eps / steps"
     assert made.attack.step_size is None

@@ -1,6 +1,6 @@
 """The training loop: seeded, one schedule, last epoch, nothing chosen on test data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from saddlepoint._typing import Batch, Labels
 from saddlepoint.defenses.training.augment import shift
+from saddlepoint.defenses.training.checkpoint import Checkpoint, Run
 from saddlepoint.defenses.training.objectives import Objective
 from saddlepoint.errors import InputError, SettingError
 from saddlepoint.noise import Noise
@@ -56,14 +57,19 @@ def fit(
     schedule: Schedule,
     *,
     watch: Callable[[int, int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Epoch]:
     """Train ``module`` in place on x (n, *f) and y (n,); it is left in evaluation mode.
 
-    The same seed, machine and thread count give the same weights, bit for bit.
+    The same seed, machine and thread count give the same weights, bit for bit, killed and resumed or not.
 
-    Args:  watch: called after every batch with (batches done, batches in all), for a progress bar.
+    Args:
+        watch: called after every batch with (batches done, batches in all), for a progress bar.
+        checkpoint: keeps the training in a file, and goes on where that file left it.
+
     Returns:  one Epoch each.
-    Raises:  InputError if x and y do not match, or the loss stops being finite.
+    Raises:  InputError if x and y do not match, or the loss stops being finite;
+        RecordError if the checkpoint is of another training, or cannot be read or written.
     """
     if not len(x) or len(x) != len(y):
         raise InputError(f"x has {len(x)} rows and y {len(y)}; training needs as many, and at least one")
@@ -74,28 +80,44 @@ def fit(
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, schedule.peak, total_steps=max(total, 2), pct_start=schedule.rise, cycle_momentum=False
     )
-    noise, shuffler = Noise(schedule.seed), torch.Generator().manual_seed(schedule.seed)
-    epochs = []
-    for epoch in range(schedule.epochs):
+    run = Run(module, optimizer, cycle, 0, [], [])
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(schedule.seed)  # dropout draws from torch's own generator
+        if checkpoint is not None:
+            checkpoint.restore(run)
         module.train()
-        order, losses = torch.randperm(len(x), generator=shuffler), []
-        for i, rows in enumerate(order.split(schedule.batch_size)):
-            done = epoch * per_epoch + i
-            drawn = noise.child(epoch).at(rows.to(device))
+        for epoch, rows in _batches(len(x), schedule, run.done):
+            drawn = Noise(schedule.seed).child(epoch).at(rows.to(device))
             inputs = x[rows].to(device)
             if schedule.shift:
                 inputs = shift(inputs, drawn, schedule.shift)
-            loss = objective(module, inputs, y[rows].to(device), noise=drawn, progress=done / total)
+            loss = objective(module, inputs, y[rows].to(device), noise=drawn, progress=run.done / total)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             cycle.step()
-            losses.append(loss.detach())
+            run.done += 1
+            run.losses.append(loss.detach())
+            if run.done % per_epoch == 0:
+                run.means.append(_mean(run.losses, epoch + 1))
+                run.losses.clear()
+            if checkpoint is not None:
+                checkpoint.keep(run)
             if watch is not None:
-                watch(done + 1, total)
-        epochs.append(Epoch(epoch + 1, _mean(losses, epoch + 1)))
+                watch(run.done, total)
     module.eval()
-    return epochs
+    return [Epoch(number, mean) for number, mean in enumerate(run.means, 1)]
+
+
+def _batches(n: int, schedule: Schedule, skip: int) -> Iterator[tuple[int, Tensor]]:
+    """Epoch and rows of every batch but the first ``skip``; the order is of the seed alone."""
+    shuffler = torch.Generator().manual_seed(schedule.seed)
+    for epoch in range(schedule.epochs):
+        for rows in torch.randperm(n, generator=shuffler).split(schedule.batch_size):
+            if skip:
+                skip -= 1
+            else:
+                yield epoch, rows
 
 
 def _mean(losses: list[Tensor], epoch: int) -> float:

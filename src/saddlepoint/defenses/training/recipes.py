@@ -17,7 +17,7 @@ class Recipe:
 
     Args:
         description: one line;  schedule: its default.
-        robust: whether it trains inside a ball, and so needs eps;  eps: its default, input units.
+        robust: whether it trains inside a ball, and so needs eps.
         make: from eps to the objective;  settings: what the objective fixes, for the record.
     """
 
@@ -25,13 +25,20 @@ class Recipe:
     schedule: Schedule
     make: Callable[[float], Objective]
     robust: bool = False
-    eps: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
 
     def describe(self, schedule: Schedule, eps: float) -> dict[str, Any]:
         """The recipe as run, as JSON."""
         threat = {"norm": "linf", "eps": eps} if self.robust else {}
         return {**threat, **self.settings, "optimizer": "adam", **asdict(schedule)}
+
+
+_RADII = {"mnist10k": 0.3, "fashion-mnist": 0.1}
+
+
+def customary(data: str) -> float:
+    """The Linf radius at which a data set is commonly attacked, in input units; 8/255 where none is."""
+    return _RADII.get(data.partition(":")[0], 8 / 255)
 
 
 def _pgd(eps: float) -> Objective:
@@ -47,7 +54,6 @@ RECIPES: dict[str, Recipe] = {
         schedule=Schedule(epochs=30, shift=1),
         make=_pgd,
         robust=True,
-        eps=0.3,
         settings={"attack": "pgd", "steps": 10, "step_size": "2.5 eps / steps", "warmup": 0.2},
     ),
 }

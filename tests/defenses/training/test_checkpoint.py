@@ -1,0 +1,140 @@
+"""A training that is killed goes on where it was, to the same bits."""
+
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from saddlepoint.attacks import PGD
+from saddlepoint.balls import Linf
+from saddlepoint.defenses.training import Adversarial, Schedule, checkpoint, fit
+from saddlepoint.defenses.training.checkpoint import Checkpoint
+from saddlepoint.errors import RecordError
+
+OBJECTIVE = Adversarial(attack=PGD(ball=Linf(0.05), steps=2), warmup=0.2)
+SCHEDULE = Schedule(epochs=3, batch_size=16, shift=1)  # four batches an epoch, the last of them smaller
+ABOUT = {"recipe": "x", "eps": 0.05}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(autouse=True)
+def _always(monkeypatch):
+    monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
+
+
+def train(net, batch, path, *, stop=None, about=ABOUT, schedule=SCHEDULE):
+    def watch(done, total):
+        assert total == 12
+        if done == stop:
+            raise Killed
+
+    epochs = fit(net, *batch, OBJECTIVE, schedule, watch=watch, checkpoint=Checkpoint(path, about))
+    return torch.cat([tensor.flatten() for tensor in net.state_dict().values()]), epochs
+
+
+@pytest.mark.parametrize("stop", range(1, 13))
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_killed_after_any_batch_it_ends_with_the_same_bits(make_net, batch, tmp_path, stop, dropout):
+    whole, told = train(make_net(dropout=dropout), batch, tmp_path / "whole.checkpoint")
+    path = tmp_path / "part.checkpoint"
+    with pytest.raises(Killed):
+        train(make_net(dropout=dropout), batch, path, stop=stop)
+    torch.rand(7)  # a new process would not have these either
+    other = make_net(seed=1, dropout=dropout)  # what it holds does not matter
+    resumed, again = train(other, batch, path)
+    assert torch.equal(resumed, whole)
+    assert again == told
+    assert len(told) == 3
+
+
+def test_no_batch_is_done_twice(make_net, batch, tmp_path):
+    path = tmp_path / "net.checkpoint"
+    with pytest.raises(Killed):
+        train(make_net(), batch, path, stop=5)
+    seen = []
+    fit(
+        make_net(), *batch, OBJECTIVE, SCHEDULE, watch=lambda done, _: seen.append(done),
+        checkpoint=Checkpoint(path, ABOUT),
+    )  # fmt: skip
+    assert seen == list(range(6, 13))
+
+
+def test_it_is_written_every_half_minute_only(make_net, batch, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_EVERY", 30.0)
+    train(make_net(), batch, tmp_path / "net.checkpoint")
+    assert not (tmp_path / "net.checkpoint").exists()
+    clock = iter(range(0, 1000, 7))  # seconds: one look at the clock a batch, two where the file is written
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    written = []
+    monkeypatch.setattr(checkpoint, "write_atomic", lambda path, content: written.append(path))
+    train(make_net(), batch, tmp_path / "net.checkpoint")
+    assert len(written) == 2
+
+
+def test_the_callers_generator_is_left_alone(make_net, batch, tmp_path):
+    before = torch.get_rng_state()
+    train(make_net(dropout=0.5), batch, tmp_path / "net.checkpoint")
+    train(make_net(dropout=0.5), batch, tmp_path / "net.checkpoint")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("about", [{"recipe": "x", "eps": 0.1}, {"recipe": "x"}, {**ABOUT, "seed": 1}])
+def test_another_training_is_refused_and_the_file_is_kept(make_net, batch, tmp_path, about):
+    path = tmp_path / "net.checkpoint"
+    train(make_net(), batch, path)
+    before = path.read_bytes()
+    with pytest.raises(
+        RecordError, match=r"'net.checkpoint' is of another training: its (eps|seed) differ; repeat that"
+    ):
+        train(make_net(), batch, path, about=about)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-40], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])])
+def test_a_damaged_file_is_refused(make_net, batch, tmp_path, damage):
+    path = tmp_path / "net.checkpoint"
+    train(make_net(), batch, path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RecordError, match=r"'net.checkpoint' is no whole checkpoint .*; delete it to start anew"):
+        train(make_net(), batch, path)
+
+
+def test_no_space_left(make_net, batch, tmp_path):
+    path = tmp_path / "net.checkpoint"
+    with pytest.raises(Killed):
+        train(make_net(), batch, path, stop=3)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    script = textwrap.dedent(
+        f"""
+        import resource, signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, {limits[1]}))
+        from pathlib import Path
+        import torch
+        from saddlepoint.defenses.training import Schedule, Standard, checkpoint, fit
+        checkpoint._EVERY = 0.0
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 16), torch.nn.Linear(16, 3))
+        kept = checkpoint.Checkpoint(Path({str(path)!r}), {{}})
+        run = checkpoint.Run(net, (adam := torch.optim.Adam(net.parameters())),
+                             torch.optim.lr_scheduler.ConstantLR(adam), 0, [], [])
+        try:
+            kept.keep(run)
+        except Exception as error:
+            print(type(error).__name__, error)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ}, timeout=120
+    )
+    assert done.stdout.startswith("RecordError 'net.checkpoint' cannot be written (File too large)")
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net.checkpoint"]
