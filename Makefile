@@ -30,9 +30,9 @@ help: ## Show this list
 	$(PIP) --group docs
 	touch $@
 
-.venv/.peers: .venv/.dev # without its dependencies, one of which asks for another build of torch
-	$(PIP) foolbox==3.3.4
-	$(PIP) --no-deps torchattacks==3.5.1
+.venv/.peers: .venv/.dev benchmarks/constraints.txt # two without their dependencies, which ask for torchvision, and so for another torch
+	$(PIP) --constraint benchmarks/constraints.txt foolbox adversarial-robustness-toolbox
+	$(PIP) --constraint benchmarks/constraints.txt --no-deps torchattacks adv-lib
 	touch $@
 
 demo: .venv/.cli ## Attack two digit classifiers and write a report (about a minute, after the installation)
@@ -62,15 +62,19 @@ format: .venv/.dev ## Write the format, and repair what the linter can
 coverage: .venv/.dev ## Run the tests and list the lines and branches that none reaches
 	$(PYTEST) --cov --cov-report=term
 
-zoo: .venv/.cli ## Train the embedded models again
+zoo: .venv/.cli ## Train the embedded models again (over an hour; fashion-mnist must be installed)
 	$(BIN)/saddlepoint train standard --threads 2 --out src/saddlepoint/models/zoo/mnist-standard.safetensors
 	$(BIN)/saddlepoint train pgd --threads 2 --out src/saddlepoint/models/zoo/mnist-pgd.safetensors
+	$(BIN)/saddlepoint train standard --data fashion-mnist --threads 1 --out src/saddlepoint/models/zoo/fashion-standard.safetensors
+	$(BIN)/saddlepoint train pgd --data fashion-mnist --epochs 20 --threads 1 --out src/saddlepoint/models/zoo/fashion-pgd.safetensors
 
 docs: .venv/.docs ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
-bench: .venv/.dev ## Run every benchmark in benchmarks/
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: .venv/.peers ## Measure speed and strength, also against other libraries (hours on one core; goes on where it was)
+	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/efficiency.py
+	$(BIN)/python benchmarks/peers.py
 
 clean: ## Remove what was built, but neither .venv nor runs/
 	rm -rf build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
