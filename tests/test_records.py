@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from report_runs import HOSTILE, findings, make_picture, make_run
+from report_runs import HOSTILE, findings, make_held, make_picture, make_run
 
 from saddlepoint.errors import RecordError
-from saddlepoint.records import SCHEMA_VERSION, AttackRecord, RunRecord, Share, ThreatRecord
+from saddlepoint.records import SCHEMA_VERSION, AttackRecord, RunRecord, Share, ThreatRecord, wilson
 
 
 def changed(change):
@@ -110,11 +110,45 @@ def test_shares_and_passes_of_nothing_are_zero():
     assert dataclasses.replace(attack, attacked=0, forwards=0, backwards=0).passes_per_row == 0.0
 
 
-def test_a_threat_may_have_no_pictures():
+def test_what_only_images_or_labels_give_may_be_missing():
     run = make_run()
     threat = run.models[0].threats[0]
-    fields = {f.name: getattr(threat, f.name) for f in dataclasses.fields(ThreatRecord) if f.name != "pictures"}
-    assert ThreatRecord(**fields).pictures == []
+    optional = {"fooled_as", "easiest", "hardest"}
+    fields = {f.name: getattr(threat, f.name) for f in dataclasses.fields(ThreatRecord) if f.name not in optional}
+    bare = ThreatRecord(**fields)
+    assert (bare.fooled_as, bare.easiest, bare.hardest) == ([], [], [])
+
+
+def test_pictures_come_back_as_what_they_were():
+    threat = RunRecord.from_json(make_run([make_picture()], [make_held()]).to_json()).models[0].threats[-1]
+    assert (threat.easiest, threat.hardest) == ([make_picture()], [make_held()])
+
+
+def test_integers_stand_on_one_line_and_text_is_left_alone():
+    run = make_run()
+    command = "[\n 1,\n 2\n]"
+    text = dataclasses.replace(run, command=command).to_json()
+    assert f'"labels": {json.dumps(run.data.labels)},\n' in text
+    assert f'"ids": {json.dumps(run.data.ids)}\n' in text
+    assert json.loads(text)["command"] == command
+    assert RunRecord.from_json(text).data == run.data
+
+
+def test_a_run_of_ten_thousand_rows_stays_small():
+    def grown(threat):
+        attacks = [dataclasses.replace(attack, verdicts=attack.verdicts * 5) for attack in threat.attacks]
+        return dataclasses.replace(threat, attacks=attacks, verdicts=threat.verdicts * 5, fooled_as=[7] * 10_000)
+
+    run = make_run()
+    models = [dataclasses.replace(model, threats=[*map(grown, model.threats)]) for model in run.models]
+    data = dataclasses.replace(run.data, labels=[7] * 10_000, ids=list(range(10_000)))
+    assert len(dataclasses.replace(run, models=models, data=data).to_json()) < 500_000  # 2 models, 2 radii, 5 attacks
+
+
+def test_wilson_of_nothing_is_everything():
+    assert (wilson(0, 0).low, wilson(0, 0).high) == (0.0, 1.0)
+    assert wilson(1, 1).high == 1.0
+    assert wilson(0, 9).low == 0.0
 
 
 def test_records_are_read_without_torch():

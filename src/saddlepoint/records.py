@@ -5,40 +5,73 @@ Imports no torch, so a report can be rebuilt anywhere.
 
 import dataclasses
 import json
-import types
+import math
+import re
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from saddlepoint.errors import RecordError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NUMERICS_VERSION = 1  # raised whenever a number that a run reports can move
 
 WRONG, HELD, FOOLED, UNDEFINED = "W", "H", "F", "U"
 """Verdict letters: wrong when clean (never attacked), held, fooled, output not finite."""
+
+# What the published JSON schema says of a value beyond its type.
+Count = Annotated[int, ("minimum", 0)]
+Portion = Annotated[float, ("minimum", 0), ("maximum", 1)]
+Letters = Annotated[str, ("pattern", "^[WHFU]*$")]
+
+_Z95 = 1.959963984540054
+_NUMBERS = re.compile(r"\[\n *(-?\d+(?:,\n *-?\d+)*)\n *\]")  # no string holds a line break in JSON
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """A count out of a number of rows, with its 95 % Wilson interval."""
 
-    count: int
-    rows: int
-    low: float
-    high: float
+    count: Count
+    rows: Count
+    low: Portion
+    high: Portion
 
     @property
     def value(self) -> float:
         return self.count / self.rows if self.rows else 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One adversarial image: three files beside ``run.json``, and what the model says of them."""
+def wilson(count: int, rows: int) -> Share:
+    """The share count / rows with its 95 % Wilson score interval; (0, 1) where there are no rows.
 
-    row: int
-    attack: str
+    Source:  Wilson 1927, J. Am. Stat. Assoc. 22, 209-212.
+
+    >>> share = wilson(90, 100)
+    >>> round(share.low, 4), round(share.high, 4)
+    (0.8256, 0.9448)
+    """
+    if rows == 0:
+        return Share(count=0, rows=0, low=0.0, high=1.0)
+    p, z2 = count / rows, _Z95**2
+    middle = (p + z2 / (2 * rows)) / (1 + z2 / rows)
+    half = _Z95 / (1 + z2 / rows) * math.sqrt(p * (1 - p) / rows + z2 / (4 * rows**2))
+    return Share(
+        count=count,
+        rows=rows,
+        low=0.0 if count == 0 else max(0.0, middle - half),
+        high=1.0 if count == rows else min(1.0, middle + half),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FooledPicture:
+    """A row that was fooled: three files beside ``run.json``, and what the model says of them."""
+
+    row: int  # its id
+    attack: str  # the one that went furthest past the decision boundary; the picture is of its point
+    fooled_by: Count  # attacks that fooled the row
+    passes: Count  # that all attacks spent on it
     label: str
     clean_prediction: str
     adversarial_prediction: str
@@ -50,19 +83,30 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldPicture:
+    """A row that held under every attack: one file beside ``run.json``, and how near the attacks came."""
+
+    row: int  # its id
+    attack: str  # the one that came nearest
+    label: str
+    room: float  # at its point: by how much the label's logit is above the next (with a target: it is below another)
+    clean: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackRecord:
     """What one attack did to one model at one radius."""
 
     name: str
     settings: dict[str, Any]
     robust: Share  # rows that are right when clean and were not fooled
-    fooled: int
-    undefined: int
-    attacked: int
-    forwards: int  # row forwards over all attacked rows
-    backwards: int
+    fooled: Count
+    undefined: Count
+    attacked: Count
+    forwards: Count  # row forwards over all attacked rows
+    backwards: Count
     distance: float | None  # median over fooled rows, in the ball's norm
-    verdicts: str  # one letter a row
+    verdicts: Letters  # one letter a row
     seconds: float
 
     @property
@@ -78,8 +122,12 @@ class ThreatRecord:
     eps: float
     attacks: list[AttackRecord]
     worst: Share
-    verdicts: str
-    pictures: list[Picture] = field(default_factory=list)
+    verdicts: Letters
+    fooled_as: list[Count] = field(
+        default_factory=list
+    )  # of each fooled row: its class under the first attack that did it
+    easiest: list[FooledPicture] = field(default_factory=list)  # fooled by most attacks, in fewest passes, furthest
+    hardest: list[HeldPicture] = field(default_factory=list)  # held, with the most room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +136,12 @@ class ModelRecord:
 
     name: str
     fingerprint: str
-    parameters: int
-    classes: int
+    parameters: Count
+    classes: Count
     bounds: tuple[float, float]
     clean: Share
     threats: list[ThreatRecord]
+    verdicts: Letters = ""  # of the clean rows, where H is right
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +150,11 @@ class DataRecord:
 
     name: str
     fingerprint: str
-    rows: int
-    shape: list[int]
+    rows: Count
+    shape: list[Count]
     classes: list[str]
+    labels: list[Count] = field(default_factory=list)  # of each row, as a place in ``classes``
+    ids: list[int] = field(default_factory=list)  # of each row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +184,9 @@ class RunRecord:
     numerics: int = NUMERICS_VERSION
 
     def to_json(self) -> str:
-        """Strict JSON (no NaN), keys in field order, ending in a newline."""
-        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        """Strict JSON (no NaN), keys in field order, a list of integers on one line, ending in a newline."""
+        text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False, ensure_ascii=False)
+        return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -168,6 +220,4 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return [_build(args[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
     if origin is tuple:
         return tuple(value)
-    if origin in (typing.Union, types.UnionType):
-        return value
     return value

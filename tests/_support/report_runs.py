@@ -1,13 +1,15 @@
 """Runs made by hand: two models, five attacks, two radii, findings of every level, pictures that Pillow draws."""
 
+import dataclasses
 from pathlib import Path
 
 from saddlepoint.records import (
     AttackRecord,
     DataRecord,
     Finding,
+    FooledPicture,
+    HeldPicture,
     ModelRecord,
-    Picture,
     RunRecord,
     Share,
     ThreatRecord,
@@ -58,10 +60,17 @@ def threat(eps: float, held: list[int], right: int, rows: int, *, undefined: int
     worst = min(held, default=right)
     fooled = right - worst - undefined
     verdicts = "H" * worst + "F" * fooled + "U" * undefined + "W" * (rows - right)
-    return ThreatRecord(norm="linf", eps=eps, attacks=attacks, worst=wilson(worst, rows), verdicts=verdicts)
+    return ThreatRecord(
+        norm="linf",
+        eps=eps,
+        attacks=attacks,
+        worst=wilson(worst, rows),
+        verdicts=verdicts,
+        fooled_as=[8 if i % 3 else 3 for i in range(fooled)],
+    )
 
 
-def make_run(pictures: list[Picture] | None = None) -> RunRecord:
+def make_run(pictures: list[FooledPicture] | None = None, held: list[HeldPicture] | None = None) -> RunRecord:
     """Two models, five attacks, Linf eps 0.1 and 0.3, 2000 rows; the second model has undefined rows."""
     strong = ModelRecord(
         name="mnist-pgd",
@@ -70,6 +79,7 @@ def make_run(pictures: list[Picture] | None = None) -> RunRecord:
         classes=10,
         bounds=(0.0, 1.0),
         clean=wilson(1948, 2000),
+        verdicts="H" * 1948 + "W" * 52,
         threats=[
             threat(0.1, [1912, 1902, 1900, 1901, 1908], 1948, 2000),
             threat(0.3, [1866, 1830, 1824, 1829, 1845], 1948, 2000),
@@ -82,13 +92,14 @@ def make_run(pictures: list[Picture] | None = None) -> RunRecord:
         classes=10,
         bounds=(0.0, 1.0),
         clean=wilson(1950, 2000),
+        verdicts="H" * 1950 + "W" * 50,
         threats=[
             threat(0.1, [1320, 940, 921, 935, 1105], 1950, 2000),
             threat(0.3, [402, 0, 0, 2, 61], 1950, 2000, undefined=3),
         ],
     )
-    for picture in pictures or []:
-        strong.threats[-1].pictures.append(picture)
+    strong.threats[-1].easiest.extend(pictures or [])
+    strong.threats[-1].hardest.extend(held or [])
     return RunRecord(
         spec={
             "models": ["zoo:mnist-pgd", "zoo:mnist-standard"],
@@ -103,6 +114,8 @@ def make_run(pictures: list[Picture] | None = None) -> RunRecord:
             rows=2000,
             shape=[1, 28, 28],
             classes=[str(i) for i in range(10)],
+            labels=[i % 10 for i in range(2000)],
+            ids=list(range(2000)),
         ),
         models=[strong, weak],
         findings=findings(),
@@ -138,11 +151,15 @@ def findings() -> list[Finding]:
     ]
 
 
-def make_picture(row: int = 7, *, label: str = "7", adversarial: str = "3", stem: str = "pictures/7") -> Picture:
+def make_picture(
+    row: int = 7, *, label: str = "7", adversarial: str = "3", stem: str = "pictures/7", attack: str = "apgd-ce"
+) -> FooledPicture:
     """A record of three files ``<stem>-clean.png``, ``-adversarial.png`` and ``-difference.png``."""
-    return Picture(
+    return FooledPicture(
         row=row,
-        attack="apgd-ce",
+        attack=attack,
+        fooled_by=3,
+        passes=41,
         label=label,
         clean_prediction=label,
         adversarial_prediction=adversarial,
@@ -154,11 +171,38 @@ def make_picture(row: int = 7, *, label: str = "7", adversarial: str = "3", stem
     )
 
 
-def draw(folder: Path, picture: Picture) -> None:
-    """Write the three files of a picture, 4 by 4 gray pixels each."""
+def make_held(row: int = 9, *, label: str = "5", stem: str = "pictures/9", attack: str = "fab") -> HeldPicture:
+    """A record of the file ``<stem>-held.png``."""
+    return HeldPicture(row=row, attack=attack, label=label, room=12.3, clean=f"{stem}-held.png")
+
+
+def hostile(run: RunRecord) -> RunRecord:
+    """The run with a hostile string wherever a user's string can stand."""
+    pictures = [make_picture(label=HOSTILE, adversarial=HOSTILE, stem=HOSTILE, attack=HOSTILE)]
+    held = [make_held(label=HOSTILE, stem=HOSTILE, attack=HOSTILE)]
+    model = dataclasses.replace(run.models[0], name=HOSTILE)
+    ball = dataclasses.replace(model.threats[-1], easiest=pictures, hardest=held)
+    named = [dataclasses.replace(attack, name=HOSTILE, settings={HOSTILE: HOSTILE}) for attack in ball.attacks]
+    ball = dataclasses.replace(ball, attacks=named)
+    return dataclasses.replace(
+        run,
+        models=[dataclasses.replace(model, threats=[model.threats[0], ball])],
+        data=dataclasses.replace(run.data, name=HOSTILE, classes=[HOSTILE]),
+        findings=[
+            dataclasses.replace(f, title=HOSTILE, evidence=HOSTILE, remedy=HOSTILE, model=HOSTILE) for f in findings()
+        ],
+        environment={HOSTILE: HOSTILE},
+        spec={HOSTILE: HOSTILE},
+        command=HOSTILE,
+    )
+
+
+def draw(folder: Path, picture: FooledPicture | HeldPicture) -> None:
+    """Write the files of a picture, 4 by 4 gray pixels each."""
     from PIL import Image
 
-    for name, gray in ((picture.clean, 0), (picture.adversarial, 90), (picture.difference, 128)):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (4, 4), gray).save(path)
+    for kind, gray in (("clean", 0), ("adversarial", 90), ("difference", 128)):
+        if name := getattr(picture, kind, ""):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 4), gray).save(path)

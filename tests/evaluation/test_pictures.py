@@ -7,14 +7,20 @@ from PIL import Image
 
 from saddlepoint.balls import Bounds
 from saddlepoint.errors import MissingExtraError
-from saddlepoint.evaluation.pictures import Sample, choose, draw, is_image, png, require_pillow
+from saddlepoint.evaluation.pictures import Held, Sample, Tally, draw, draw_held, is_image, png, require_pillow
 
 NAMES = ("cat", "dog", "frog")
 
 
 def sample(row=0, y=0, x0=None, x=None):
     x0 = torch.zeros(1, 2, 3) if x0 is None else x0
-    return Sample(row, y, clean_prediction=y, adversarial_prediction=2, distance=0.25, x0=x0, x=x0 if x is None else x)
+    told = {"attack": "bim", "fooled_by": 2, "passes": 9, "clean_prediction": y, "adversarial_prediction": 2}
+    return Sample(row=row, y=y, distance=0.25, x0=x0, x=x0 if x is None else x, **told)
+
+
+def tally(fooled, held, passes, room):
+    """Of lists, a row for each attack."""
+    return Tally(torch.tensor(fooled) == 1, torch.tensor(held) == 1, torch.tensor(passes), torch.tensor(room))
 
 
 def pixels(content):
@@ -45,7 +51,7 @@ def test_bounds_become_black_and_white(bounds):
     share = torch.tensor([0.0, 0.25, 0.5, 1.0]).view(1, 2, 2)
     moved = torch.tensor([0.25, 0.25, 0.5, 0.75]).view(1, 2, 2)
     x0, x = (bounds.lower + bounds.width * part for part in (share, moved))
-    shown, files = draw([sample(x0=x0, x=x)], "pgd", NAMES, bounds, "0-1")
+    shown, files = draw([sample(x0=x0, x=x)], NAMES, bounds, "0-1")
     assert torch.equal(pixels(files[shown[0].clean]), (share * 255).round().long())
     assert torch.equal(pixels(files[shown[0].adversarial]), (moved * 255).round().long())
     assert shown[0].magnified == pytest.approx(0.5 / 0.25)
@@ -53,12 +59,12 @@ def test_bounds_become_black_and_white(bounds):
 
 
 def test_no_change_is_gray():
-    shown, files = draw([sample()], "pgd", NAMES, Bounds(), "0-0")
+    shown, files = draw([sample()], NAMES, Bounds(), "0-0")
     assert set(pixels(files[shown[0].difference]).flatten().tolist()) == {128}
 
 
 def test_a_picture_says_what_it_shows():
-    shown, files = draw([sample(row=71, y=1), sample(row=5)], "bim", NAMES, Bounds(), "2-0")
+    shown, files = draw([sample(row=71, y=1), sample(row=5)], NAMES, Bounds(), "2-0")
     assert [(p.row, p.attack, p.label, p.clean_prediction, p.adversarial_prediction, p.distance) for p in shown] == [
         (71, "bim", "dog", "dog", "frog", 0.25),
         (5, "bim", "cat", "cat", "frog", 0.25),
@@ -68,12 +74,42 @@ def test_a_picture_says_what_it_shows():
     assert len(files) == 6
 
 
-def test_different_labels_come_first():
-    labels = [0, 0, 0, 1, 1, 2, 0]
-    chosen = choose([sample(row=i, y=y) for i, y in enumerate(labels)], 5)
-    assert [(s.row, s.y) for s in chosen] == [(0, 0), (3, 1), (5, 2), (1, 0), (4, 1)]
-    assert choose([]) == []
-    assert [s.row for s in choose([sample(row=i) for i in range(20)])] == list(range(8))
+def test_a_row_that_held_is_shown_clean():
+    x0 = torch.tensor([[[0.0, 0.25], [0.5, 1.0]]])
+    shown, files = draw_held([Held(12, "pgd", 1, 3.5, 10 * x0 - 5)], NAMES, Bounds(-5.0, 5.0), "0-1")
+    assert [(p.row, p.attack, p.label, p.room, p.clean) for p in shown] == [
+        (12, "pgd", "dog", 3.5, "pictures/0-1-held-0.png")
+    ]
+    assert pixels(files[shown[0].clean]).flatten().tolist() == [0, 64, 128, 255]
+
+
+def test_the_easiest_fell_to_most_attacks_then_in_fewest_passes_then_furthest():
+    found = tally(
+        fooled=[[1, 1, 1, 1, 0, 1], [1, 1, 1, 0, 0, 1]],
+        held=[[0, 0, 0, 0, 1, 0], [0, 0, 0, 1, 1, 0]],
+        passes=[[5, 2, 2, 1, 1, 2], [1, 2, 2, 1, 1, 2]],
+        room=[[-9.0, -1.0, -1.0, -9.0, 1.0, -1.0], [-9.0, -2.0, -3.0, -9.5, 1.0, -2.0]],
+    )
+    # 2, 1, 5: four passes, and 2 furthest; 0: six passes; 3: one attack, and its room under the other is none of it
+    assert found.easiest(9) == [(2, 1), (1, 1), (5, 1), (0, 0), (3, 0)]
+    assert found.easiest(2) == [(2, 1), (1, 1)]
+
+
+def test_the_hardest_held_under_every_attack_with_most_room_at_the_nearest():
+    inf = float("inf")
+    found = tally(
+        fooled=[[0, 0, 1, 0, 0], [0, 0, 0, 0, 0]],
+        held=[[1, 1, 0, 1, 0], [1, 1, 1, 1, 0]],
+        passes=[[0] * 5] * 2,
+        room=[[3.0, 9.0, -1.0, inf, 99.0], [2.0, 7.0, 99.0, inf, 99.0]],
+    )
+    assert found.hardest() == [(1, 1), (0, 1)]  # 2 was fooled, 3 was never tried, 4 was not attacked or is undefined
+    assert found.hardest(1) == [(1, 1)]
+
+
+def test_nobody_fooled_and_nobody_left_are_no_pictures():
+    assert tally([[0, 0]], [[0, 0]], [[0, 0]], [[0.0, 0.0]]).easiest() == []
+    assert tally([[1, 1]], [[0, 0]], [[1, 1]], [[-1.0, -1.0]]).hardest() == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from report_runs import HOSTILE, make_picture, make_run
+from report_runs import HOSTILE, make_held, make_picture, make_run
 
 from saddlepoint.records import Finding
 from saddlepoint.report.privacy import base_name, base_names, command, public
@@ -58,8 +58,8 @@ def test_a_command_that_cannot_be_split_is_shortened_as_text() -> None:
 
 
 def test_a_run_is_shortened_everywhere_but_in_picture_files() -> None:
-    picture = make_picture(stem="/somewhere/else")
-    run = make_run([picture])
+    picture, held = make_picture(stem="/somewhere/else"), make_held(stem="/somewhere/else")
+    run = make_run([picture], [held])
     finding = Finding(level="note", title="t", evidence="in /home/ada/x/y.npz.", remedy="move /home/ada/x/y.npz away")
     found = public(
         dataclasses.replace(
@@ -70,7 +70,8 @@ def test_a_run_is_shortened_everywhere_but_in_picture_files() -> None:
     assert found.environment == {"home": "~"}
     assert found.findings[0].evidence == "in y.npz."
     assert found.findings[0].remedy == "move y.npz away"
-    assert found.models[0].threats[-1].pictures == [picture]
+    assert found.models[0].threats[-1].easiest == [picture]
+    assert found.models[0].threats[-1].hardest == [held]
     assert found.models[0].bounds == (0.0, 1.0)
 
 

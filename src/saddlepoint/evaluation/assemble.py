@@ -10,14 +10,26 @@ from torch import Tensor, nn
 from saddlepoint.balls import Ball
 from saddlepoint.evaluation import findings, pictures
 from saddlepoint.evaluation.plan import Job, Plan, Subject
-from saddlepoint.evaluation.stats import median, wilson
+from saddlepoint.evaluation.stats import median
 from saddlepoint.evaluation.store import Outcome, Store
 from saddlepoint.evaluation.suites import settings
 from saddlepoint.evaluation.work import CODES
-from saddlepoint.records import FOOLED, HELD, UNDEFINED, WRONG, AttackRecord, Finding, ModelRecord, ThreatRecord
+from saddlepoint.records import (
+    FOOLED,
+    HELD,
+    UNDEFINED,
+    WRONG,
+    AttackRecord,
+    Finding,
+    FooledPicture,
+    HeldPicture,
+    ModelRecord,
+    ThreatRecord,
+    wilson,
+)
 from saddlepoint.solve import Attack
 
-_MOST_SAMPLES = 64
+_TALLIED = ("codes", "attacked", "forwards", "backwards", "room")
 
 
 @final
@@ -56,12 +68,11 @@ class _Builder:
 
     def model(self, jobs: Sequence[Job]) -> ModelRecord:
         subject, rows = self.subject, len(self.plan.data)
-        first = [self._read(job.key) for job in jobs if job.attack is None]
-        clean = _letters(torch.cat([part["codes"] for part in first]))
-        predicted = torch.cat([part["predicted"] for part in first])
+        clean = _joined([self._read(job) for job in jobs if job.attack is None])
+        verdicts = _letters(clean["codes"])
         self.done.findings += findings.of_logits(subject.name, *subject.looks)
         threats = [
-            self._threat(i, ball, attacks, [job for job in jobs if job.attack and job.threat == i], clean, predicted)
+            self._threat(i, ball, attacks, [job for job in jobs if job.attack and job.threat == i], clean)
             for i, (ball, attacks) in enumerate(self.plan.threats)
         ]
         module = subject.model.module
@@ -71,89 +82,136 @@ class _Builder:
             parameters=sum(p.numel() for p in module.parameters()) if isinstance(module, nn.Module) else 0,
             classes=subject.model.num_classes or 0,
             bounds=(subject.model.bounds.lower, subject.model.bounds.upper),
-            clean=wilson(clean.count(HELD), rows),
+            clean=wilson(verdicts.count(HELD), rows),
             threats=threats,
+            verdicts=verdicts,
         )
 
     def _threat(
-        self, number: int, ball: Ball, attacks: Sequence[Attack], jobs: Sequence[Job], clean: str, predicted: Tensor
+        self, number: int, ball: Ball, attacks: Sequence[Attack], jobs: Sequence[Job], clean: Outcome
     ) -> ThreatRecord:
         each = len(jobs) // len(attacks)
-        records, found = [], []
-        for i, attack in enumerate(attacks):
-            parts = [self._read(job.key) for job in jobs[i * each : (i + 1) * each]]
-            records.append(self._attack(attack, parts, clean))
-            found.append(self._samples(parts, predicted))
+        mine = [jobs[i * each : (i + 1) * each] for i in range(len(attacks))]
+        found = [_spread(_joined([self._read(job) for job in some]), clean["codes"]) for some in mine]
+        records = [self._attack(attack, whole) for attack, whole in zip(attacks, found, strict=True)]
         verdicts = "".join(_worst(letters) for letters in zip(*(r.verdicts for r in records), strict=True))
-        strongest = min(range(len(records)), key=lambda i: records[i].robust.count)
-        k = self.subject.model.num_classes or 0
-        names = [*self.plan.data.classes, *(str(i) for i in range(len(self.plan.data.classes), k))]
-        shown, files = pictures.draw(
-            pictures.choose(found[strongest]),
-            records[strongest].name,
-            names,
-            self.subject.model.bounds,
-            f"{self.prefix}-{number}",
-        )
-        self.done.files.update(files)
+        shown = self._pictures(mine, attacks, found, clean["predicted"], f"{self.prefix}-{number}")
         return ThreatRecord(
             norm=ball.norm,
             eps=float(ball.eps),
             attacks=records,
             worst=wilson(verdicts.count(HELD), len(verdicts)),
             verdicts=verdicts,
-            pictures=shown,
+            fooled_as=_fooled_as(found),
+            easiest=shown[0],
+            hardest=shown[1],
         )
 
-    def _attack(self, attack: Attack, parts: Sequence[Outcome], clean: str) -> AttackRecord:
-        whole = {name: torch.cat([part[name] for part in parts]) for name in ("rows", "codes", "claimed", "strayed")}
-        letters = list(clean)
-        for row, letter in zip(whole["rows"].tolist(), _letters(whole["codes"]), strict=True):
-            letters[row] = letter
-        self.done.findings += findings.of_tally(
-            self.subject.name, attack.name, int(whole["claimed"].sum()), int(whole["strayed"].sum())
-        )
-        hit = CODES.index(FOOLED)
+    def _attack(self, attack: Attack, whole: Outcome) -> AttackRecord:
+        letters, hit = _letters(whole["codes"]), whole["codes"] == CODES.index(FOOLED)
+        against = (int(whole[name].sum()) for name in ("claimed", "strayed", "unreported"))
+        self.done.findings += findings.of_tally(self.subject.name, attack.name, *against)
         return AttackRecord(
             name=attack.name,
             settings=settings(attack),
             robust=wilson(letters.count(HELD), len(letters)),
             fooled=letters.count(FOOLED),
             undefined=letters.count(UNDEFINED),
-            attacked=len(whole["rows"]),
-            forwards=sum(int(part["forwards"].sum()) for part in parts),
-            backwards=sum(int(part["backwards"].sum()) for part in parts),
-            distance=median([part["distance"][part["codes"] == hit] for part in parts]),
-            verdicts="".join(letters),
-            seconds=round(sum(float(part["seconds"]) for part in parts), 3),
+            attacked=int(whole["attacked"].sum()),
+            forwards=int(whole["forwards"].sum()),
+            backwards=int(whole["backwards"].sum()),
+            distance=median([whole["distance"][hit]]),
+            verdicts=letters,
+            seconds=round(float(whole["seconds"].sum()), 3),
         )
 
-    def _samples(self, parts: Sequence[Outcome], predicted: Tensor) -> list[pictures.Sample]:
-        """The first fooled rows, for pictures."""
-        data, samples = self.plan.data, list[pictures.Sample]()
-        for part in parts if self.draw else ():
-            place = {row: i for i, row in enumerate(part["rows"].tolist())}
-            for point, row in zip(part["x"], part["found"].tolist(), strict=True):
-                if len(samples) == _MOST_SAMPLES:
-                    return samples
-                samples.append(
-                    pictures.Sample(
-                        row=int(data.rows[row]),
-                        y=int(data.y[row]),
-                        clean_prediction=int(predicted[row]),
-                        adversarial_prediction=int(part["predicted"][place[row]]),
-                        distance=float(part["distance"][place[row]]),
-                        x0=data.x[row],
-                        x=point,
-                    )
-                )
-        return samples
+    def _pictures(
+        self,
+        jobs: Sequence[Sequence[Job]],
+        attacks: Sequence[Attack],
+        found: Sequence[Outcome],
+        predicted: Tensor,
+        prefix: str,
+    ) -> tuple[list[FooledPicture], list[HeldPicture]]:
+        """The rows that are easiest to fool, and those that are hardest."""
+        if not self.draw:
+            return [], []
+        data, tally = self.plan.data, _tally(found)
+        easy = [
+            pictures.Sample(
+                row=int(data.rows[row]),
+                attack=attacks[i].name,
+                fooled_by=int(tally.fooled[:, row].sum()),
+                passes=int(tally.passes[:, row].sum()),
+                y=int(data.y[row]),
+                clean_prediction=int(predicted[row]),
+                adversarial_prediction=int(found[i]["predicted"][row]),
+                distance=float(found[i]["distance"][row]),
+                x0=data.x[row],
+                x=self._point(jobs[i], row),
+            )
+            for row, i in tally.easiest()
+        ]
+        hard = [
+            pictures.Held(
+                int(data.rows[row]), attacks[i].name, int(data.y[row]), float(tally.room[i, row]), data.x[row]
+            )
+            for row, i in tally.hardest()
+        ]
+        k, bounds = self.subject.model.num_classes or 0, self.subject.model.bounds
+        names = [*data.classes, *(str(i) for i in range(len(data.classes), k))]
+        easiest, files = pictures.draw(easy, names, bounds, prefix)
+        hardest, more = pictures.draw_held(hard, names, bounds, prefix)
+        self.done.files.update(files | more)
+        return easiest, hardest
 
-    def _read(self, key: str) -> Outcome:
-        outcome = self.store.get(key)
+    def _point(self, jobs: Sequence[Job], row: int) -> Tensor:
+        """The point that fooled a row: read again, since keeping all of them could fill the memory."""
+        outcome = self.store.get(next(job.key for job in jobs if row in job.rows))
+        assert outcome is not None, "assembled before every job was done"
+        return outcome["x"][outcome["found"] == row][0]
+
+    def _read(self, job: Job) -> Outcome:
+        """An outcome without its points."""
+        outcome = self.store.get(job.key)
         assert outcome is not None, "assembled before every job was done"
         self.done.seconds += float(outcome["seconds"])
-        return outcome
+        return {name: tensor.reshape(-1) for name, tensor in outcome.items() if name not in ("x", "found")}
+
+
+def _joined(parts: Sequence[Outcome]) -> Outcome:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _spread(whole: Outcome, clean: Tensor) -> Outcome:
+    """What an attack found, on all rows: a row that was not attacked keeps its clean code, and has 0 elsewhere."""
+    rows = whole["rows"]
+    found = {
+        name: torch.zeros(len(clean), dtype=tensor.dtype).index_put((rows,), tensor)
+        for name, tensor in whole.items()
+        if name not in ("rows", "seconds")
+    }
+    found["codes"] = clean.index_put((rows,), whole["codes"])
+    found["attacked"] = torch.zeros(len(clean), dtype=torch.bool).index_fill(0, rows, True)
+    found["seconds"] = whole["seconds"]
+    return found
+
+
+def _tally(found: Sequence[Outcome]) -> pictures.Tally:
+    whole = {name: torch.stack([part[name] for part in found]) for name in _TALLIED}
+    return pictures.Tally(
+        fooled=whole["codes"] == CODES.index(FOOLED),
+        held=(whole["codes"] == CODES.index(HELD)) & whole["attacked"],
+        passes=whole["forwards"] + whole["backwards"],
+        room=whole["room"],
+    )
+
+
+def _fooled_as(found: Sequence[Outcome]) -> list[int]:
+    """Of each row that an attack fooled: its class under the first attack that did."""
+    hit = torch.stack([part["codes"] == CODES.index(FOOLED) for part in found])
+    first = torch.stack([part["predicted"] for part in found]).gather(0, hit.byte().argmax(0, keepdim=True))
+    return first[0][hit.any(0)].tolist()
 
 
 def _letters(codes: Tensor) -> str:

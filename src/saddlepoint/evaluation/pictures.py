@@ -1,4 +1,4 @@
-"""Clean, adversarial and magnified difference, as PNG."""
+"""Which rows are shown, and their pictures as PNG: clean, adversarial, and the magnified difference."""
 
 import io
 from collections.abc import Sequence
@@ -10,7 +10,48 @@ from torch import Tensor
 
 from saddlepoint.balls import Bounds
 from saddlepoint.errors import missing
-from saddlepoint.records import Picture
+from saddlepoint.records import FooledPicture, HeldPicture
+
+EASIEST, HARDEST = 4, 8
+"""Rows that are shown of each kind."""
+
+
+@final
+@dataclass(frozen=True)
+class Tally:
+    """What each of ``a`` attacks found on each of ``n`` rows, (a, n) each.
+
+    Args:
+        fooled, held: the verdicts, both false where a row was not attacked or is undefined.
+        passes: forwards and backwards spent;  room: logit units left until it is fooled, negative where it is.
+    """
+
+    fooled: Tensor
+    held: Tensor
+    passes: Tensor
+    room: Tensor
+
+    def easiest(self, count: int = EASIEST) -> list[tuple[int, int]]:
+        """(row, attack): the rows fooled by the most attacks, then in the fewest passes, then furthest.
+
+        The attack is the one that went furthest past the boundary.
+        """
+        room, attack = self.room.masked_fill(~self.fooled, float("inf")).min(0)
+        times = self.fooled.sum(0)
+        order = times.nonzero().squeeze(1)
+        for key in (room, self.passes.sum(0), -times):  # stable: the last key decides first
+            order = order[key[order].argsort(stable=True)]
+        return [(row, int(attack[row])) for row in order[:count].tolist()]
+
+    def hardest(self, count: int = HARDEST) -> list[tuple[int, int]]:
+        """(row, attack): the rows that held under every attack, those with the most room first.
+
+        The attack is the one that came nearest; a row's room is what it left.
+        """
+        room, attack = self.room.min(0)
+        order = (self.held.all(0) & room.isfinite()).nonzero().squeeze(1)
+        order = order[room[order].argsort(descending=True, stable=True)]
+        return [(row, int(attack[row])) for row in order[:count].tolist()]
 
 
 @final
@@ -19,12 +60,27 @@ class Sample:
     """One fooled row on the CPU: its id, label, both predictions, distance, and both points (c, h, w)."""
 
     row: int
+    attack: str
+    fooled_by: int
+    passes: int
     y: int
     clean_prediction: int
     adversarial_prediction: int
     distance: float
     x0: Tensor
     x: Tensor
+
+
+@final
+@dataclass(frozen=True)
+class Held:
+    """One row that held: its id, the attack that came nearest, its label, the room left, and the clean input."""
+
+    row: int
+    attack: str
+    y: int
+    room: float
+    x0: Tensor
 
 
 def is_image(x: Tensor) -> bool:
@@ -40,20 +96,10 @@ def require_pillow() -> None:
         raise missing("Pillow", "cli") from error
 
 
-def choose(samples: Sequence[Sample], count: int = 8) -> list[Sample]:
-    """Up to ``count`` samples, as many different labels as there are, in order of appearance."""
-    seen: dict[int, int] = {}
-    ranked = []
-    for i, sample in enumerate(samples):
-        turn = seen[sample.y] = seen.get(sample.y, -1) + 1
-        ranked.append((turn, i, sample))
-    return [sample for _, _, sample in sorted(ranked, key=lambda item: item[:2])[:count]]
-
-
 def draw(
-    samples: Sequence[Sample], attack: str, names: Sequence[str], bounds: Bounds, prefix: str
-) -> tuple[list[Picture], dict[str, bytes]]:
-    """Pictures and their files, named ``pictures/<prefix>-<i>-<kind>.png``."""
+    samples: Sequence[Sample], names: Sequence[str], bounds: Bounds, prefix: str
+) -> tuple[list[FooledPicture], dict[str, bytes]]:
+    """Pictures of fooled rows and their files, named ``pictures/<prefix>-<i>-<kind>.png``."""
     pictures, files = [], {}
     for i, s in enumerate(samples):
         delta = (s.x - s.x0) / bounds.width
@@ -66,9 +112,11 @@ def draw(
         paths = {kind: f"pictures/{prefix}-{i}-{kind}.png" for kind in images}
         files.update({paths[kind]: png(image) for kind, image in images.items()})
         pictures.append(
-            Picture(
+            FooledPicture(
                 row=s.row,
-                attack=attack,
+                attack=s.attack,
+                fooled_by=s.fooled_by,
+                passes=s.passes,
                 label=names[s.y],
                 clean_prediction=names[s.clean_prediction],
                 adversarial_prediction=names[s.adversarial_prediction],
@@ -77,6 +125,18 @@ def draw(
                 **paths,
             )
         )
+    return pictures, files
+
+
+def draw_held(
+    rows: Sequence[Held], names: Sequence[str], bounds: Bounds, prefix: str
+) -> tuple[list[HeldPicture], dict[str, bytes]]:
+    """Pictures of rows that held and their files, named ``pictures/<prefix>-held-<i>.png``."""
+    pictures, files = [], {}
+    for i, s in enumerate(rows):
+        path = f"pictures/{prefix}-held-{i}.png"
+        files[path] = png((s.x0 - bounds.lower) / bounds.width)
+        pictures.append(HeldPicture(row=s.row, attack=s.attack, label=names[s.y], room=round(s.room, 4), clean=path))
     return pictures, files
 
 

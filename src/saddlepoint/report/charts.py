@@ -60,6 +60,7 @@ class Curves:
     """One norm: its curves, the radii with their places, and which of them have room for a label."""
 
     norm: str
+    threats: list[Group]  # by radius
     curves: list[Curve]
     ticks: list[tuple[float, str]]
     table: list[tuple[str, list[Share | None]]]  # radius, one cell per model
@@ -76,12 +77,12 @@ def bars(run: RunRecord, group: Group) -> list[tuple[str, list[Bar]]]:
 
 
 def curves(run: RunRecord, threats: list[Group]) -> list[Curves]:
-    """For every norm with at least two radii: worst-case robust accuracy against eps."""
+    """For every norm: worst-case robust accuracy against eps, each radius once."""
     found = []
     for norm in dict.fromkeys(group.norm.lower() for group in threats):
         same = [group for group in threats if group.norm.lower() == norm and math.isfinite(group.eps) and group.eps > 0]
         radii = {group.eps: group for group in sorted(same, key=lambda group: group.eps)}
-        if len(radii) > 1:
+        if radii:
             found.append(_curves(run, list(radii.values())))
     return found
 
@@ -90,7 +91,9 @@ def _curves(run: RunRecord, threats: list[Group]) -> Curves:
     widest = threats[-1].eps
     drawn = []
     for series, model in enumerate(run.models):
-        worst = [(group.eps, threat.worst) for group in threats if (threat := group.columns[series]) is not None]
+        worst = [
+            (group.eps, threat.worst) for group in threats if (threat := group.columns[series]) and threat.worst.rows
+        ]
         if worst:
             shares = [(0.0, model.clean), *worst]
             drawn.append(Curve(series=series, points=[_point(100 * eps / widest, share) for eps, share in shares]))
@@ -99,7 +102,7 @@ def _curves(run: RunRecord, threats: list[Group]) -> Curves:
         (text.radius(group.eps), [threat.worst if threat else None for threat in group.columns]) for group in threats
     ]
     ticks = _thinned([(100 * group.eps / widest, text.radius(group.eps)) for group in threats])
-    return Curves(norm=text.norm(threats[0].norm), curves=drawn, ticks=ticks, table=rows)
+    return Curves(norm=text.norm(threats[0].norm), threats=threats, curves=drawn, ticks=ticks, table=rows)
 
 
 def _thinned(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:

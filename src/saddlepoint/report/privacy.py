@@ -5,7 +5,7 @@ import re
 import shlex
 from typing import Any, TypeVar
 
-from saddlepoint.records import Finding, Picture, RunRecord
+from saddlepoint.records import Finding, FooledPicture, HeldPicture, RunRecord
 from saddlepoint.report.text import plain
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def _convert(value: Any) -> Any:
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
     fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    kept = {"clean", "adversarial", "difference"} if isinstance(value, Picture) else set()
+    kept = {"clean", "adversarial", "difference"} if isinstance(value, FooledPicture | HeldPicture) else set()
     prose = {"title", "evidence", "remedy"} if isinstance(value, Finding) else set()
     return type(value)(
         **{

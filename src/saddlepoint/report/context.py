@@ -1,0 +1,131 @@
+"""All that the report's template names, as plain values."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from saddlepoint.records import FooledPicture, ModelRecord, RunRecord, ThreatRecord
+from saddlepoint.report import charts, text
+from saddlepoint.report.citation import CAVEAT, errors, sentence
+from saddlepoint.report.classes import classes
+from saddlepoint.report.groups import Group, fates, groups, passes_per_row
+from saddlepoint.report.pictures import embed
+from saddlepoint.report.plot import traces
+from saddlepoint.report.settings import settings
+
+_LEVELS = ("error", "warning", "note")
+
+
+def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
+    """All that the page's template names; ``run`` is fit to be shown, ``folder`` holds its pictures."""
+    names, threats = text.labels(run.models), groups(run)
+    curves = charts.curves(run, threats)
+    lines = [traces(run, names, plot) for plot in curves]
+    return {
+        "run": run,
+        "names": names,
+        "title": _title(names),
+        "balls": _balls(threats),
+        "threats": [{"group": group, "bars": charts.bars(run, group), "total": _totals(group)} for group in threats],
+        "cards": [
+            _card(run, series, name, model, threat)
+            for series, (name, model) in enumerate(zip(names, run.models, strict=True))
+            for threat in model.threats
+        ],
+        "attacks": len({name for group in threats for name, _ in group.attacks}),
+        "caveat": CAVEAT,
+        "findings": sorted(run.findings, key=lambda finding: _LEVELS.index(finding.level)),
+        "curves": [{"plot": plot, "legend": _legend(found)} for plot, found in zip(curves, lines, strict=True)],
+        "plots": [
+            {"norm": plot.norm, "widest": plot.threats[-1].eps, "ticks": plot.ticks, "traces": found}
+            for plot, found in zip(curves, lines, strict=True)
+        ],
+        "classes": classes(run, threats),
+        "targeted": run.spec.get("target", "none") != "none",
+        "galleries": _galleries(run, names, folder),
+        "settings": settings(run, names),
+        "specification": json.dumps(run.spec, indent=2, ensure_ascii=False, default=str),
+    }
+
+
+def _title(names: list[str]) -> str:
+    """The models by name; beyond three, their number."""
+    return text.listing(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more models"
+
+
+def _balls(threats: list[Group]) -> str:
+    """The radii by norm: ``Linf eps 0.1 and 0.3; L2 eps 1``."""
+    radii: dict[str, list[str]] = {}
+    for group in threats:
+        radii.setdefault(text.norm(group.norm), []).append(text.radius(group.eps))
+    return "; ".join(f"{norm} eps {text.listing(list(dict.fromkeys(found)))}" for norm, found in radii.items())
+
+
+def _totals(group: Group) -> list[dict[str, Any] | None]:
+    """The worst-case row of a threat's table: per model its share, passes and counts."""
+    return [
+        {"worst": threat.worst, "passes": passes_per_row(threat), "counts": dict(fates(threat))} if threat else None
+        for threat in group.columns
+    ]
+
+
+def _card(run: RunRecord, series: int, name: str, model: ModelRecord, threat: ThreatRecord) -> dict[str, Any]:
+    """What to cite of one model in one ball, and where its rows went."""
+    start, parts = 0.0, []
+    for fate, count in fates(threat):
+        width = 100 * count / len(threat.verdicts) if threat.verdicts else 0.0
+        parts.append({"name": fate, "count": count, "start": start, "width": width})
+        start += width
+    return {
+        "series": series,
+        "name": name,
+        "clean": model.clean,
+        "threat": threat,
+        "measured": bool(threat.attacks and threat.worst.rows),
+        "number": text.number(threat.worst),
+        "errors": errors(run, model),
+        "sentence": sentence(run, model, name, threat).replace(" %", "\u00a0%"),
+        "parts": parts,
+    }
+
+
+def _legend(found: list[dict[str, Any]]) -> list[tuple[int, list[tuple[int, dict[str, Any]]]]]:
+    """The legend of a plot: the lines of each model, with their places."""
+    return [
+        (series, [(place, trace) for place, trace in enumerate(found) if trace["series"] == series])
+        for series in dict.fromkeys(trace["series"] for trace in found)
+    ]
+
+
+def _galleries(run: RunRecord, names: list[str], folder: Path | None) -> list[dict[str, Any]]:
+    """The pictures of every model and threat that has some."""
+    return [
+        {
+            "series": series,
+            "name": name,
+            "threat": threat,
+            "easiest": [_fooled(picture, folder) for picture in threat.easiest],
+            "hardest": [{"of": picture, "panel": _panel("clean", picture.clean, folder)} for picture in threat.hardest],
+        }
+        for series, (name, model) in enumerate(zip(names, run.models, strict=True))
+        for threat in model.threats
+        if threat.easiest or threat.hardest
+    ]
+
+
+def _fooled(picture: FooledPicture, folder: Path | None) -> dict[str, Any]:
+    """One picture's three panels: clean, adversarial, and their difference."""
+    taken = picture.adversarial_prediction
+    clean = _panel("clean", picture.clean, folder) | {"prediction": picture.clean_prediction}
+    moved = _panel("adversarial", picture.adversarial, folder) | {"prediction": taken, "fooled": taken != picture.label}
+    return {"of": picture, "panels": [clean, moved, _panel("difference", picture.difference, folder)]}
+
+
+def _panel(title: str, file: str, folder: Path | None) -> dict[str, Any]:
+    return {
+        "title": title,
+        "file": text.plain(file).replace("\\", "/").rsplit("/")[-1] if file else "",
+        "image": embed(folder, file),
+        "prediction": None,
+        "fooled": False,
+    }
