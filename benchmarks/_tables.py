@@ -1,0 +1,106 @@
+"""Markdown from cells: what was measured, and no more."""
+
+SETTINGS = ["same work", "best point", "shrinking"]
+ENVIRONMENT = ["saddlepoint", "engine", "torch", "python", "processor", "threads"]
+
+
+def peers_page(cells):
+    """The page of benchmarks/peers.py."""
+    times = [cell for cell in cells.values() if cell["case"]["kind"] == "time"]
+    strengths = [cell for cell in cells.values() if cell["case"]["kind"] == "strength"]
+    lines = _measured(cells)
+    for model, found in _grouped(times, "model"):
+        lines += _times(model, found) + _passes(model, found)
+    return "\n".join([*lines, *(_strengths(strengths) if strengths else [])])
+
+
+def efficiency_page(cells):
+    """The page of benchmarks/efficiency.py."""
+    rows = []
+    for cell in cells.values():
+        case, seconds = cell["case"], f"{1000 * cell['seconds'][0]:.0f} ms"
+        rows.append([case["model"], case["rows"], case["steps"], _ratio(cell, "wall"), _ratio(cell, "cpu"), seconds])
+    head = ["model", "rows", "steps", "time / bare", "CPU time / bare", "time of one attack"]
+    return "\n".join([*_measured(cells), *_table(head, rows)])
+
+
+def fastest(cells):
+    """Of cells of one model and attack, the peer against which we do worst where both do the same work."""
+    return max((c for c in cells if c["case"]["setting"] == "same work"), key=lambda c: c["wall"][1])["case"]["peer"]
+
+
+def _measured(cells):
+    """Where and with what; one line for each environment among the cells."""
+    cases = [cell["case"] for cell in cells.values()]
+    where = dict.fromkeys(", ".join(f"{key} {case[key]}" for key in ENVIRONMENT) for case in cases)
+    pairs = sorted({case["pairs"] for case in cases if "pairs" in case})
+    peers = sorted({f"{case['peer']} {case['version']}" for case in cases if "peer" in case})
+    lines = [f"Measured with {line}." for line in where]
+    lines += [f"Peers: {', '.join(peers)}."] if peers else []
+    return [*lines, f"Medians of {' or '.join(map(str, pairs)) or 'no'} pairs, quartiles in brackets.", ""]
+
+
+def _times(model, cells):
+    """Our time over the peer's, for each attack and peer; the fastest peer of an attack is bold."""
+    rows = []
+    for attack, of_attack in _grouped(cells, "attack"):
+        bold = fastest(of_attack) if any(c["case"]["setting"] == "same work" for c in of_attack) else None
+        for peer, of_peer in _grouped(of_attack, "peer"):
+            found = {c["case"]["setting"]: c for c in of_peer}
+            took = f"{1000 * of_peer[0]['seconds'][1]:.0f} ms"
+            ratios = [f"{_ratio(found[s], 'wall')}, {found[s]['cpu'][1]:.2f}" if s in found else "" for s in SETTINGS]
+            rows.append([attack, of_peer[0]["case"]["steps"], f"**{peer}**" if peer == bold else peer, took, *ratios])
+    title = f"**{model}**, {cells[0]['case']['rows']} rows: our time over the peer's, then the same in CPU time"
+    return [title, "", *_table(["attack", "steps", "peer", "its time", *SETTINGS], rows)]
+
+
+def _passes(model, cells):
+    """Passes of a row, and robust accuracy, theirs and ours."""
+    rows = []
+    for attack, of_attack in _grouped(cells, "attack"):
+        for peer, of_peer in _grouped(of_attack, "peer"):
+            found = {c["case"]["setting"]: c for c in of_peer}
+            passes = [f"{sum(of_peer[0]['passes'][1]):g}"]
+            passes += [f"{sum(found[s]['passes'][0]):.3g}" if s in found else "" for s in SETTINGS]
+            robust = [_percent(of_peer[0]["robust"][1])]
+            robust += [_percent(found[s]["robust"][0]) if s in found else "" for s in SETTINGS]
+            equal = _percent(found["same work"]["equal"]) if "equal" in found.get("same work", {}) else ""
+            rows.append([attack, peer, *passes, *robust, equal])
+    ours = [f"ours, {setting}" for setting in SETTINGS]
+    head = ["attack", "peer", "passes: peer", *ours, "robust %: peer", *ours, "equal points %"]
+    return [f"**{model}**: passes of a row, robust accuracy, points equal to 1e-5 (same work)", "", *_table(head, rows)]
+
+
+def _strengths(cells):
+    """PGD-40 from random starts: robust accuracy in per cent, mean over the seeds and its range."""
+    rows = []
+    for cell in cells:
+        case, (ours, theirs) = cell["case"], cell["robust"]
+        found = [f"{_percent(min(seeds))}–{_percent(max(seeds))}" for seeds in cell["seeds"]]
+        found = [f"{100 * mean:.2f} ({seen})" for mean, seen in zip(cell["robust"], found, strict=True)]
+        rows.append([case["model"], case["eps"], case["size"], case["peer"], *found, f"{100 * (ours - theirs):+.2f}"])
+    case = cells[0]["case"]
+    title = (
+        f"**PGD-40**, {case['rows']} rows: robust accuracy in per cent, mean and range of {case['seeds']} random starts"
+    )
+    return [title, "", *_table(["model", "eps", "step", "peer", "ours", "theirs", "ours - theirs"], rows)]
+
+
+def _grouped(cells, key):
+    """The cells by one entry of their cases, in order of first appearance."""
+    values = dict.fromkeys(cell["case"][key] for cell in cells)
+    return [(value, [cell for cell in cells if cell["case"][key] == value]) for value in values]
+
+
+def _ratio(cell, clock):
+    low, middle, high = cell[clock]
+    return f"{middle:.3f} ({low:.2f}–{high:.2f})"
+
+
+def _percent(share):
+    return f"{100 * share:.1f}"
+
+
+def _table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return [*(f"| {' | '.join(map(str, line))} |" for line in lines), ""]

@@ -1,0 +1,90 @@
+"""The benchmarks' own arithmetic: cells that survive, tables that say what was measured, passes that are counted."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def module(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module
+
+
+def plan(measured, **case):
+    for name in ("a", "b"):
+        yield name, {"case of": name, **case}, lambda name=name: measured.append(name) or {"figure": len(measured)}
+
+
+def test_a_killed_run_goes_on_where_it_was(module, tmp_path, capsys):
+    cells, measured = module("_cells"), []
+    path = tmp_path / "folder" / "cells.json"
+
+    def killed():
+        raise KeyboardInterrupt
+
+    first, second = plan(measured)
+    with pytest.raises(KeyboardInterrupt):
+        cells.fill(cells.Cells(path), [first, (*second[:2], killed)])
+    cells.fill(cells.Cells(path), plan(measured))
+    assert measured == ["a", "b"], "what was there is not measured again"
+    assert "[1/2] a: there already" in capsys.readouterr().out
+    assert json.loads(path.read_text())["cells"]["b"] == {"case": {"case of": "b"}, "figure": 2}
+    assert list(path.parent.iterdir()) == [path], "no half file is left"
+
+
+def test_another_case_is_measured_anew(module, tmp_path):
+    cells, measured = module("_cells"), []
+    path = tmp_path / "cells.json"
+    for version in ("1", "1", "2"):
+        cells.fill(cells.Cells(path), plan(measured, version=version), only=["a"])
+    assert measured == ["a", "a"]
+    assert json.loads(path.read_text())["cells"] == {"a": {"case": {"case of": "a", "version": "2"}, "figure": 2}}
+
+
+def test_passes_are_counted_and_can_be_repeated_bare(module):
+    passes, net, x = module("_passes"), torch.nn.Linear(3, 2), torch.rand(4, 3)
+    with passes.watched(net) as calls:
+        torch.autograd.grad(net(point := x.clone().requires_grad_()).sum(), point)
+        net(x[:1]).detach()
+    assert calls == [[4, True], [1, False]]
+    assert passes.passes(calls, 4) == [1.25, 1.0]
+    with passes.watched(net) as again:
+        passes.bare(net, x, calls)
+    assert again == calls
+
+
+def test_the_order_of_a_pair_alternates(module, monkeypatch):
+    timing, order = module("_timing"), []
+    monkeypatch.setattr(timing, "LEAST", 1e-9)
+    found = timing.ratios(lambda: order.append("ours"), lambda: order.append("theirs"), 4)
+    assert order[2:] == ["theirs", "ours", "ours", "theirs"] * 2
+    assert set(found) == {"wall", "cpu", "seconds"}
+    assert timing.spread([1.0, 2.0, 3.0, 4.0, 5.0]) == [2.0, 3.0, 4.0]
+
+
+def cell(peer, setting, middle):
+    environment = {"saddlepoint": "0", "engine": "e", "torch": "2", "python": "3", "processor": "p", "threads": 1}
+    case = {"kind": "time", "model": "net", "rows": 8, "attack": "pgd", "steps": 4, "pairs": 21, "version": "9"}
+    figures = {"wall": [0.9, middle, 1.1], "cpu": [0.9, 1.0, 1.1], "seconds": [0.5, 0.25]}
+    figures |= {"passes": [[5, 4], [4, 4]], "robust": [0.5, 0.625]}
+    return {"case": {**case, "peer": peer, "setting": setting, **environment}, **figures}
+
+
+def test_the_table_holds_the_figures_and_marks_the_fastest_peer(module):
+    cells = {
+        "1": cell("slow", "same work", 0.8),
+        "2": cell("fast", "same work", 1.05),
+        "3": cell("fast", "shrinking", 0.2),
+    }
+    page = module("_tables").peers_page(cells)
+    assert "| pgd | 4 | **fast** | 250 ms | 1.050 (0.90–1.10), 1.00 |  | 0.200 (0.90–1.10), 1.00 |" in page
+    assert "| pgd | 4 | slow | 250 ms | 0.800 (0.90–1.10), 1.00 |  |  |" in page
+    assert "| pgd | fast | 8 | 9 |  | 9 | 62.5 | 50.0 |  | 50.0 |  |" in page
+    assert "Peers: fast 9, slow 9." in page
+    assert "Medians of 21 pairs" in page
