@@ -1,13 +1,14 @@
 """The run-time type checker of the tests: beartype, without the annotations that it cannot check.
 
 Those are ``Self`` (jaxtyping's import hook hands over a function without its class) and protocols that ``isinstance``
-refuses. An int is a float, too.
+refuses. An int is a float, too. What typer hands over as a context is not of the class that it asks to be named.
 """
 
-from beartype import BeartypeConf, beartype
+import typer
+from beartype import BeartypeConf, FrozenDict, beartype
 from beartype.roar import BeartypeDecorHintException
 
-_checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+_checked = beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict({typer.Context: object})))
 
 
 def check(function):

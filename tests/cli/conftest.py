@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from saddlepoint.cli import evaluate
+from saddlepoint.cli import planning
 from saddlepoint.cli.main import main
 from saddlepoint.data import load_data
 
@@ -58,7 +58,7 @@ def folder(tmp_path, monkeypatch):
         "    return module\n"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(evaluate, "load_data", _load_data)
+    monkeypatch.setattr(planning, "load_data", _load_data)
     yield tmp_path
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):

@@ -49,7 +49,7 @@ def test_threads(monkeypatch):
     common.set_threads(None)
     common.set_threads(3)
     assert asked == [3]
-    for threads in (0, -2):
+    for threads in (0, -2, 4097, 10**20):
         with pytest.raises(SettingError, match=f"--threads {threads} must be >= 1"):
             common.set_threads(threads)
 

@@ -32,7 +32,7 @@ def test_other_errors_are_not_hidden(command, monkeypatch):
     def broken(spec):
         raise KeyError("a defect of ours")
 
-    monkeypatch.setattr("saddlepoint.cli.evaluate.load_data", broken)
+    monkeypatch.setattr("saddlepoint.cli.planning.load_data", broken)
     with pytest.raises(KeyError, match="a defect of ours"):
         command("evaluate", "zoo:any", "mnist10k:test", "--eps", "0.1")
 

@@ -188,8 +188,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_files(command, small, monkeypa
             raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint.Checkpoint, "keep", killing)
-    with pytest.raises(KeyboardInterrupt):
-        module.train("pgd", small / "part.safetensors", epochs=2)
+    assert command("train", "pgd", "--epochs", "2", "--out", "part.safetensors").code == 130
     assert (small / "part.checkpoint").exists()
     assert not (small / "part.safetensors").exists()
     assert command("train", "pgd", "--epochs", "2", "--out", "part.safetensors").code == 0
@@ -203,11 +202,21 @@ def test_a_checkpoint_of_another_training_is_refused(command, refused, small, mo
     monkeypatch.setattr(module, "measure", lambda model, test, eps: 1 / 0)
     monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
     with pytest.raises(ZeroDivisionError):
-        module.train("pgd", small / "net.safetensors")
+        command("train", "pgd", "--out", "net.safetensors")
     before = (small / "net.checkpoint").read_bytes()
     line = refused("train", "pgd", "--epochs", "2", "--out", "net.safetensors")
     assert "'net.checkpoint' is of another training: its recipe differ" in line
     assert (small / "net.checkpoint").read_bytes() == before
+
+
+def test_options_from_a_file(command, refused, small, monkeypatch):
+    monkeypatch.setattr(module, "measure", lambda model, test, eps: {})
+    (small / "recipe.yaml").write_text("recipe: pgd\neps: 8/255\nepochs: 2\nout: net.safetensors\n")
+    assert command("train", "--config", "recipe.yaml", "--epochs", "1").code == 0
+    how = card(small / "net.safetensors")["recipe"]
+    assert (how["name"], how["eps"], how["epochs"]) == ("pgd", 8 / 255, 1)
+    (small / "recipe.yaml").write_text("recipe: pgd\neps: far\nout: net.safetensors\n")
+    assert refused("train", "--config", "recipe.yaml").startswith("recipe.yaml: eps: eps='far' must be a number")
 
 
 def test_two_processes_may_not_train_into_one_file(refused, small):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from saddlepoint import attacks as library
-from saddlepoint.attacks import FGSM, MIFGSM, PGD, FromCallable
+from saddlepoint.attacks import BIM, FGSM, MIFGSM, PGD, FromCallable
 from saddlepoint.balls import L2, Linf
-from saddlepoint.errors import SpecError
+from saddlepoint.errors import SettingError, SpecError
 from saddlepoint.evaluation.suites import DEFAULT, attack_classes, build, settings
 from saddlepoint.losses import margin
 from saddlepoint.result import Keep
@@ -48,6 +48,69 @@ def test_an_unknown_name_is_answered_with_the_nearest(name, near):
 def test_a_name_like_no_other_is_answered_with_all():
     with pytest.raises(SpecError, match="known: .*bim, .*pgd"):
         build("zzzzzz", Linf(0.1))
+
+
+@pytest.mark.parametrize(
+    ("named", "attack"),
+    [
+        ({"name": "pgd"}, PGD(ball=Linf(0.1), keep=Keep.FIRST_SUCCESS)),
+        (
+            {"name": "pgd", "steps": 7, "step_size": 0.01, "random_start": False, "loss": "margin"},
+            PGD(ball=Linf(0.1), steps=7, step_size=0.01, random_start=False, loss=margin, keep=Keep.FIRST_SUCCESS),
+        ),
+        (
+            {"name": "pgd", "steps": "7", "step_size": "2/255", "random_start": "no"},
+            PGD(ball=Linf(0.1), steps=7, step_size=2 / 255, random_start=False, keep=Keep.FIRST_SUCCESS),
+        ),
+        ({"name": "bim", "steps": None, "step_size": "null"}, BIM(ball=Linf(0.1), keep=Keep.FIRST_SUCCESS)),
+        ({"name": "mi-fgsm", "decay": 1}, MIFGSM(ball=Linf(0.1), decay=1.0, keep=Keep.FIRST_SUCCESS)),
+    ],
+)
+def test_settings_come_with_the_name(named, attack):
+    before = dict(named)
+    assert build(named, Linf(0.1)) == attack
+    assert named == before
+
+
+def test_what_is_kept_is_chosen_by_the_caller():
+    assert build("pgd", Linf(0.1), Keep.MAX_LOSS).keep is Keep.MAX_LOSS
+
+
+@pytest.mark.parametrize(
+    ("named", "error", "said"),
+    [
+        ({"steps": 3}, SpecError, "has no name; give one, for example name: pgd"),
+        ({"name": 3}, SpecError, "has no name"),
+        ({"name": "pgdd", "steps": 3}, SpecError, "unknown attack 'pgdd'; did you mean 'pgd'"),
+        ({"name": "pgd", "step": 3}, SpecError, "unknown setting of pgd 'step'; did you mean .*'steps'"),
+        ({"name": "fgsm", "steps": 3}, SpecError, "unknown setting of fgsm 'steps'; known: loss"),
+        ({"name": "pgd", "ball": Linf(0.2)}, SpecError, "unknown setting of pgd 'ball'"),
+        ({"name": "pgd", "keep": "last"}, SpecError, "unknown setting of pgd 'keep'"),
+        ({"name": "pgd", 3: 3}, SpecError, "unknown setting of pgd '3'"),
+        ({"name": "pgd", "loss": "cross-entropy"}, SpecError, "unknown loss 'cross-entropy'; did you mean 'cross_entr"),
+        ({"name": "pgd", "steps": "ten"}, SettingError, "steps='ten' must be an integer; leave it out for the .*, 40"),
+        ({"name": "pgd", "steps": True}, SettingError, "steps=True must be an integer"),
+        ({"name": "pgd", "steps": None}, SettingError, "steps=None must be an integer"),
+        ({"name": "pgd", "steps": 10.0}, SettingError, "steps=10.0 must be an integer"),
+        ({"name": "pgd", "steps": -1}, SettingError, "steps=-1 must be an integer >= 0"),
+        ({"name": "pgd", "step_size": "2/0"}, SettingError, "step_size='2/0' must be a number or a fraction"),
+        ({"name": "pgd", "step_size": "inf"}, SettingError, "step_size=inf must be finite"),
+        ({"name": "pgd", "random_start": 1}, SettingError, "random_start=1 must be true or false"),
+        ({"name": "mi-fgsm", "decay": "null"}, SettingError, "decay='null' must be a number"),
+    ],
+)
+def test_bad_settings_are_told_with_value_and_rule(named, error, said):
+    with pytest.raises(error, match=said):
+        build(named, Linf(0.1))
+
+
+@pytest.mark.parametrize("name", sorted(attack_classes()))
+def test_every_setting_of_every_attack_can_be_given_by_name(name):
+    attack = build(name, Linf(0.1))
+    plain = {key: value for key, value in settings(attack).items() if key not in ("ball", "keep")}
+    assert build({"name": name, **plain}, Linf(0.1)) == attack
+    text = {key: str(value).lower() if value is not None else "null" for key, value in plain.items()}
+    assert build({"name": name, **text}, Linf(0.1)) == attack
 
 
 @pytest.mark.parametrize("ball", [Linf(0.25), L2(1.5)])

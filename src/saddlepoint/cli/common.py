@@ -3,7 +3,7 @@
 import math
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -17,8 +17,10 @@ from rich.text import Text
 
 from saddlepoint.balls import L1, L2, Ball, Linf
 from saddlepoint.errors import RadiusError, SettingError, SpecError, unknown
+from saddlepoint.evaluation import values
 from saddlepoint.evaluation.plan import Plan
 
+_MOST_THREADS = 4096
 BALLS: dict[str, type[Ball]] = {cls.norm: cls for cls in (Linf, L2, L1)}
 
 
@@ -47,15 +49,26 @@ def bar() -> Iterator[Progress]:
         yield progress
 
 
+@contextmanager
+def telling() -> Iterator[Callable[[int, int, str], None]]:
+    """A function that shows (rows done, rows in all, what is running) on a progress bar."""
+    with bar() as progress:
+        task = progress.add_task("starting", total=None)
+
+        def tell(done: int, total: int, what: str) -> None:
+            progress.update(task, completed=done, total=total, description=what)
+
+        yield tell
+
+
 def number(text: str) -> float:
     """A number, or a fraction such as 8/255.
 
     Raises:  RadiusError for anything else.
     """
-    over, slash, under = text.strip().partition("/")
     try:
-        value = float(over) / float(under) if slash else float(over)
-    except (ValueError, ZeroDivisionError) as error:
+        value = values.number(text)
+    except values.UNREADABLE as error:
         raise RadiusError(f"eps={text!r} must be a number or a fraction, such as 0.3 or 8/255") from error
     if not 0 <= value < math.inf:
         raise RadiusError(f"eps={text!r} must be finite and >= 0, in input units, such as 0.3 or 8/255")
@@ -73,13 +86,18 @@ def words(text: str) -> list[str]:
     return parts
 
 
+def check_norm(norm: str) -> None:
+    """Raises:  SpecError for an unknown norm, with the nearest ones."""
+    if norm not in BALLS:
+        raise unknown("norm", norm, BALLS)
+
+
 def balls(norm: str, eps: str) -> list[Ball]:
     """One ball for each radius of a comma list.
 
     Raises:  SpecError for an unknown norm;  RadiusError for a radius that is no number.
     """
-    if norm not in BALLS:
-        raise unknown("norm", norm, BALLS)
+    check_norm(norm)
     return [BALLS[norm](value) for value in dict.fromkeys(number(part) for part in words(eps))]
 
 
@@ -90,20 +108,20 @@ def batch_size(text: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise SettingError(f"--batch-size {text!r} must be auto or an integer >= 1")
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise SettingError(f"--batch-size {text[:40]!r} must be auto or an integer >= 1")
     return int(text)
 
 
 def set_threads(threads: int | None) -> None:
     """Use that many CPU threads; None leaves torch's own choice.
 
-    Raises:  SettingError if it is not positive.
+    Raises:  SettingError if it is not positive, or more than any machine has.
     """
     if threads is None:
         return
-    if threads < 1:
-        raise SettingError(f"--threads {threads} must be >= 1")
+    if not 1 <= threads <= _MOST_THREADS:
+        raise SettingError(f"--threads {threads} must be >= 1 and at most {_MOST_THREADS}")
     torch.set_num_threads(threads)
 
 
@@ -137,8 +155,8 @@ def shard(text: str) -> tuple[int, int]:
     Raises:  SettingError for anything else.
     """
     i, _, m = text.partition("/")
-    if not (i.isdecimal() and m.isdecimal() and 1 <= int(i) <= int(m)):
-        raise SettingError(f"--shard {text!r} must be i/m with 1 <= i <= m, such as 2/7")
+    if not (i.isdecimal() and m.isdecimal() and len(i) <= len(m) < 10 and 1 <= int(i) <= int(m)):
+        raise SettingError(f"--shard {text[:40]!r} must be i/m with 1 <= i <= m, such as 2/7")
     return int(i), int(m)
 
 

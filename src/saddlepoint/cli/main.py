@@ -2,6 +2,10 @@
 
 import contextlib
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -23,18 +27,31 @@ def main() -> None:
         import jinja2  # noqa: F401
         import pydantic  # noqa: F401
         import rich  # noqa: F401
-        import typer
+        import typer  # noqa: F401
         import yaml  # noqa: F401
     except ImportError:
         sys.exit("saddlepoint: the command line needs: pip install 'saddlepoint[cli]'")
     from rich.text import Text
 
     from saddlepoint.cli.common import errors_to
+    from saddlepoint.errors import SaddlepointError
+
+    try:
+        commands()()
+    except SaddlepointError as error:
+        errors_to().print(Text.assemble(("error ", "bold red"), str(error)), soft_wrap=True)
+        sys.exit(2)
+
+
+def commands() -> "typer.Typer":
+    """Every command, one function each."""
+    import typer
+
+    from saddlepoint.cli.attack import attack
     from saddlepoint.cli.evaluate import evaluate
     from saddlepoint.cli.listing import listing
     from saddlepoint.cli.runs import compare, report
     from saddlepoint.cli.train import train
-    from saddlepoint.errors import SaddlepointError
 
     app = typer.Typer(
         name="saddlepoint",
@@ -44,12 +61,9 @@ def main() -> None:
         pretty_exceptions_enable=False,
     )
     app.command("evaluate")(evaluate)
+    app.command("attack")(attack)
     app.command("train")(train)
     app.command("list")(listing)
     app.command("report")(report)
     app.command("compare")(compare)
-    try:
-        app()
-    except SaddlepointError as error:
-        errors_to().print(Text.assemble(("error ", "bold red"), str(error)), soft_wrap=True)
-        sys.exit(2)
+    return app

@@ -15,7 +15,7 @@ from saddlepoint._files import locked, write_atomic
 from saddlepoint.attacks import PGD
 from saddlepoint.balls import Linf
 from saddlepoint.classifier import Classifier
-from saddlepoint.cli import common
+from saddlepoint.cli import common, given
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.defenses.training import fit
 from saddlepoint.defenses.training.checkpoint import Checkpoint
@@ -31,6 +31,7 @@ _MEASURED = 2000  # test rows: ten random starts on more take longer than the tr
 
 
 def train(
+    ctx: typer.Context,
     recipe: Annotated[str, typer.Argument(help="standard or pgd; `saddlepoint list` shows all.")],
     out: Annotated[Path, typer.Option(help="Where the weights go: NAME.safetensors; NAME.json goes beside it.")],
     data: Annotated[str, typer.Option(help="Data set; its splits train and test are used.")] = "mnist10k",
@@ -44,6 +45,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the weights, the order of the rows, and the noise.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; fix them for equal bits.")] = None,
+    config: Annotated[Path | None, given.option()] = None,
 ) -> None:
     """Train the small net on a data set's train split, measure it on the test split, write weights and card.
 
@@ -61,9 +63,10 @@ def train(
     chosen = RECIPES[recipe]
     if eps is not None and not chosen.robust:
         raise SettingError(f"--eps cannot be given for {recipe!r}, which trains on clean inputs")
-    radius = customary(data) if eps is None else common.number(eps)
     changes = {key: value for key, value in (("epochs", epochs), ("batch_size", batch_size)) if value is not None}
-    schedule = replace(chosen.schedule, seed=seed, **changes)
+    with given.of(ctx).at():
+        radius = customary(data) if eps is None else common.number(eps)
+        schedule = replace(chosen.schedule, seed=seed, **changes)
     where = common.check_device(device) or "cpu"
     read = load_data if data_dir is None else partial(load_data, data_dir=data_dir)
     learn, test = read(f"{data}:train"), read(f"{data}:test")
