@@ -162,12 +162,15 @@ def test_a_folder_gets_record_pictures_and_report(model, data, tmp_path):
     run = evaluate(model, data, out=tmp_path / "runs" / "a")
     assert run.folder == tmp_path / "runs" / "a"
     assert RunRecord.from_json((run.folder / "run.json").read_text(encoding="utf-8")) == run.record
-    pictures = run.record.models[0].threats[0].pictures
-    assert pictures
-    for name in (name for p in pictures for name in (p.clean, p.adversarial, p.difference)):
+    threat = run.record.models[0].threats[0]
+    assert threat.easiest
+    names = [name for p in threat.easiest for name in (p.clean, p.adversarial, p.difference)]
+    names += [p.clean for p in threat.hardest]
+    assert set(names) == set(run.files)
+    for name in names:
         assert (run.folder / name).read_bytes() == run.files[name]
     page = (run.folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 3 * len(pictures)
+    assert page.count("data:image/png;base64,") == len(names)
 
 
 def test_a_folder_with_a_run_is_used_again(model, data, tmp_path):
@@ -213,11 +216,24 @@ def test_a_run_can_be_saved_later(model, data, tmp_path):
     assert {path.name for path in saved.folder.iterdir()} == {"run.json", "report.html", "pictures"}
 
 
+def test_pictures_of_an_earlier_run_do_not_stay(model, data, tmp_path):
+    first = evaluate(model, data, ball=sp.Linf(0.5)).save(tmp_path)
+    others = ("0-0-0-clean.jpg", "0-0-notes.png", "holiday.png", "0-0-99-clean.png.bak")
+    for name in others:
+        (tmp_path / "pictures" / name).write_bytes(b"precious")
+    (tmp_path / "pictures" / "7-7-0-clean.png").write_bytes(b"of a run with more models")
+    second = evaluate(model, data[:2], ball=sp.Linf(0.01)).save(tmp_path)
+    assert set(first.files) - set(second.files)
+    left = {f"pictures/{path.name}" for path in (tmp_path / "pictures").iterdir()}
+    assert left == {*second.files, *(f"pictures/{name}" for name in others)}
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "report.html", "pictures"}
+
+
 def test_a_report_can_be_written_without_a_folder(model, data, tmp_path):
     run = evaluate(model, data)
     run.to_html(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 3 * len(run.record.models[0].threats[0].pictures) > 0
+    assert page.count("data:image/png;base64,") == len(run.files) > 0
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     saved = run.save(tmp_path / "kept")
     saved.to_html(str(tmp_path / "again.html"))

@@ -242,6 +242,39 @@ def test_fingerprint_of_functions_and_other_types_of_weights():
     assert len(Classifier(Callable()).fingerprint) == 64
 
 
+@pytest.mark.parametrize("error", [RuntimeError("two\nlines"), KeyError(), ZeroDivisionError("x"), AssertionError()])
+def test_an_error_of_the_module_says_for_which_inputs(x, error):
+    def module(x):
+        raise error
+
+    with pytest.raises(ModelError, match=r"failed on inputs of shape \(5, 3, 4, 4\) \(torch.float32\): ") as caught:
+        Classifier(module).logits(x)
+    assert type(error).__name__ in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("full"), MemoryError(), InputError("ours"), UserWarning("told"), KeyboardInterrupt()],
+)
+def test_what_others_must_see_stays_what_it_is(x, error):
+    def module(x):
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        Classifier(module).logits(x)
+    assert caught.value is error
+
+
+def test_a_look_that_is_not_counted(x):
+    model = Classifier(net(), mean=0.5)
+    twin = model.uncounted()
+    with model.frozen():
+        assert torch.equal(twin.logits(x), model.logits(x))
+    assert (model.meter.forwards, twin.meter.forwards) == (5, 5)
+
+
 def test_gradient_reaches_the_input_through_everything(x):
     module = net().eval()
     model = Classifier(module, mean=[0.1, 0.2, 0.3], std=[0.5, 0.5, 0.5])

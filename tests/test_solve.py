@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saddlepoint import AttackResult, Classifier, Keep, Limits, Linf, Noise
 from saddlepoint.attacks import BIM, ILLC, PGD
+from saddlepoint.errors import ModelError
 from saddlepoint.losses import margin
 from saddlepoint.problem import Problem
 from saddlepoint.solve import IterativeAttack, search
@@ -266,7 +267,7 @@ def test_model_is_frozen_while_it_is_searched_and_thawed_after_an_error():
 
     module = Module()
     attack = PGD(ball=Linf(0.1), steps=5)
-    with pytest.raises(KeyError):
+    with pytest.raises(ModelError, match="KeyError"):
         attack(Classifier(module), torch.full((2, 1), 0.3), torch.tensor([0, 0]))
     assert modes == [(False, False)] * 3
     assert module.training

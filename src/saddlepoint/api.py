@@ -1,5 +1,6 @@
 """``saddlepoint.evaluate`` and what it returns: evaluation and report in one call."""
 
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +11,25 @@ import torch
 from torch import Tensor
 
 from saddlepoint._files import write_atomic
+from saddlepoint._typing import is_dense
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
-from saddlepoint.errors import ArgumentTypeError, DataError, RecordError, SettingError
+from saddlepoint.errors import ArgumentTypeError, DataError, RecordError, SettingError, shown
 from saddlepoint.evaluation import Progress, checked_plan
 from saddlepoint.evaluation import run as run_plan
+from saddlepoint.evaluation.examples import Examples, export
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.store import usable
-from saddlepoint.evaluation.suites import DEFAULT
+from saddlepoint.evaluation.suites import DEFAULT, Named
 from saddlepoint.problem import Limits
 from saddlepoint.records import Finding, RunRecord, Share
 from saddlepoint.solve import Attack
+
+__all__ = ["Examples", "Rows", "Run", "as_dataset", "complete", "evaluate", "export", "prepare"]
+
+_MOST_CLASSES = 100_000
+_OUR_PICTURE = re.compile(r"\d+-\d+-(\d+-(clean|adversarial|difference)|held-\d+)\.png")  # see pictures.py
 
 Rows = Dataset | tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
 
@@ -69,6 +77,9 @@ class Run:
             for name, content in self.files.items():
                 write_atomic(folder / name, content)
             write_atomic(folder / "run.json", self.record.to_json().encode())
+            for old in (folder / "pictures").iterdir():  # those of a run that was here before
+                if _OUR_PICTURE.fullmatch(old.name) and f"pictures/{old.name}" not in self.files:
+                    old.unlink(missing_ok=True)
         except OSError as error:
             raise RecordError(
                 f"the run cannot be written to {folder.name!r} ({error.strerror}); finished jobs are kept: "
@@ -106,7 +117,7 @@ def evaluate(
     data: Rows,
     *,
     ball: Ball | Sequence[Ball],
-    attacks: Sequence[str | Attack] = DEFAULT,
+    attacks: Sequence[Named | Attack] = DEFAULT,
     target: str = "none",
     seed: int = 0,
     batch_size: int | None = None,
@@ -121,7 +132,8 @@ def evaluate(
         model: one classifier, or several by name.
         data: a Dataset, a pair (x, y) of x (n, *f) in the model's bounds and y (n,), or a DataLoader of such pairs.
         ball: the threat, or several: ``Linf(8 / 255)``.
-        attacks: names (``saddlepoint list``), or attacks with that ball.
+        attacks: names (``saddlepoint list``), names with settings, such as ``{"name": "pgd", "steps": 100}``, or
+            attacks with that ball.
         target: "none", "least-likely", "random", or a class index as text.
         seed: of every random draw.
         batch_size: rows at once; None finds one that fits. No number depends on it.
@@ -135,7 +147,7 @@ def evaluate(
     Raises:  a SaddlepointError that says what to change.
     """
     if out is not None:
-        usable(Path(out))  # told before anything runs
+        _folder(out)  # told before anything runs
     plan = prepare(
         model, data, ball=ball, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits
     )
@@ -149,7 +161,7 @@ def prepare(
     data: Rows,
     *,
     ball: Ball | Sequence[Ball],
-    attacks: Sequence[str | Attack] = DEFAULT,
+    attacks: Sequence[Named | Attack] = DEFAULT,
     target: str = "none",
     seed: int = 0,
     batch_size: int | None = None,
@@ -167,7 +179,7 @@ def prepare(
     return checked_plan(
         models,
         as_dataset(data, (bounds.lower, bounds.upper) if bounds else (0.0, 1.0)),
-        balls=[ball] if isinstance(ball, Ball) else list(ball),
+        balls=ball if isinstance(ball, list | tuple) else [ball],  # type: ignore[list-item]  # checked there
         attacks=attacks,
         target=target,
         seed=seed,
@@ -192,7 +204,9 @@ def complete(
     """
     if shard != (1, 1) and (out is None or not 1 <= shard[0] <= shard[1]):
         raise SettingError(f"shard={shard[0]}/{shard[1]} must be i/m with 1 <= i <= m, and needs out, a shared folder")
-    folder = None if out is None else usable(Path(out))
+    if progress is not None and not callable(progress):
+        raise ArgumentTypeError(f"progress={shown(progress)} must be a function of (rows done, rows in all, what)")
+    folder = None if out is None else _folder(out)
     found = run_plan(plan, batch_size=batch_size, command=command, progress=progress, folder=folder, shard=shard)
     if found is None:
         return None
@@ -209,19 +223,45 @@ def as_dataset(data: Rows, bounds: tuple[float, float]) -> Dataset:
         return data
     pairs = [data] if isinstance(data, tuple) else list(_pairs(data))
     if not pairs or not all(map(_is_batch, pairs)):
-        raise DataError("data must be a Dataset, a pair of tensors (x, y), or a DataLoader of such pairs")
-    x, y = torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
-    classes = tuple(str(i) for i in range(int(y.max()) + 1)) if y.numel() else ("0",)
-    return Dataset(x.cpu(), y.cpu(), classes=classes, name="data", bounds=bounds)
+        got = ", ".join(_kind(part) for part in pairs[0]) if pairs else "nothing"
+        raise DataError(
+            "data must be a Dataset, a pair of tensors (x, y) with y (n,), or a DataLoader of such pairs, got "
+            f"{got}; for one-hot rows give y.argmax(1)"
+        )
+    try:
+        x, y = (torch.cat(part).cpu() for part in zip(*pairs, strict=True))
+    except RuntimeError as error:
+        raise DataError(f"the batches of data cannot be joined: {shown(error, 200)}; give rows of one kind") from error
+    counted = y.dtype == torch.int64 and is_dense(y) and y.numel()
+    highest = int(y.max()) if counted else 0
+    if highest >= _MOST_CLASSES:
+        raise DataError(f"y runs up to {highest}; class indices must lie in [0, {_MOST_CLASSES - 1}]")
+    classes = tuple(str(i) for i in range(max(highest, 0) + 1))
+    return Dataset(x, y, classes=classes, name="data", bounds=bounds)
+
+
+def _folder(out: str | Path) -> Path:
+    """The folder of that path, if a run can go there."""
+    if not isinstance(out, str | Path):
+        raise ArgumentTypeError(f"out={shown(out)} must be the path of a folder")
+    return usable(Path(out))
 
 
 def _is_batch(pair: tuple[object, ...]) -> bool:
     """Two tensors, the second with one axis: inputs and labels."""
-    return len(pair) == 2 and all(isinstance(part, Tensor) for part in pair) and pair[1].dim() == 1  # type: ignore[attr-defined]
+    return (
+        len(pair) == 2 and all(isinstance(part, Tensor) and part.dim() for part in pair) and pair[1].dim() == 1  # type: ignore[attr-defined]
+    )
+
+
+def _kind(part: object) -> str:
+    return f"{part.dtype} {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
 
 
 def _pairs(data: object) -> Iterable[tuple[Tensor, Tensor]]:
     try:
+        if isinstance(data, Tensor | str):  # they can be taken apart, too
+            raise TypeError
         yield from ((batch[0], batch[1]) for batch in data)  # type: ignore[attr-defined]
     except (TypeError, IndexError, KeyError) as error:
         raise DataError(

@@ -1,5 +1,6 @@
 """The boundary between an attacker and a model: all that an attacker may touch, counted."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -8,10 +9,11 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from saddlepoint._typing import Batch, Labels, Logits
+from saddlepoint._typing import Batch, Labels, Logits, is_dense
 from saddlepoint.balls.bounds import Bounds
-from saddlepoint.errors import ArgumentTypeError, InputError, ModelError, SettingError
+from saddlepoint.errors import ArgumentTypeError, InputError, ModelError, SaddlepointError, SettingError, shown
 
 
 @final
@@ -46,7 +48,9 @@ class Classifier:
 
     Raises:
         ArgumentTypeError: if the module cannot be called.
-        SettingError: if std has a zero, or the device is not the module's.
+        ModelError: if its parameters have no shape yet.
+        SettingError: if mean or std are no numbers or std has a zero, the device is not the module's, or autocast is no
+            lower precision.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class Classifier:
             raise ArgumentTypeError(
                 f"a model must be an nn.Module or a function of a batch, got {type(module).__name__}"
             )
+        if isinstance(module, nn.Module) and any(map(is_lazy, module.parameters())):
+            raise ModelError("the model has parameters without a shape yet; call it once on a batch, then wrap it")
         self.module = module
         self.bounds = Bounds.of(bounds)
         first = (
@@ -72,28 +78,31 @@ class Classifier:
         )
         self.dtype = first.dtype if first is not None else None
         home = first.device if first is not None else torch.device("cpu")
-        self.device = home if device is None else torch.device(device)
+        self.device = home if device is None else _device(device)
         if first is not None and self.device.type != home.type:
             raise SettingError(
                 f"device={self.device} but the module's parameters are on {home}; "
                 f"move it first: module.to({str(self.device)!r})"
             )
+        if autocast not in (None, torch.float16, torch.bfloat16):
+            raise SettingError(f"autocast={shown(autocast)} must be torch.bfloat16, torch.float16 or None")
         self.autocast = autocast
         self.meter = Meter()
         self.num_classes: int | None = None  # known after the first forward pass
-        self.mean = None if mean is None else torch.as_tensor(mean, dtype=torch.float64)
-        self.std = None if std is None else torch.as_tensor(std, dtype=torch.float64)
-        if self.std is not None and not bool((self.std > 0).all()):
-            raise SettingError(f"std={std!r} must be positive in every channel")
+        self.mean, self.std = _channels(mean, "mean"), _channels(std, "std")
+        if self.mean is not None and not bool(self.mean.isfinite().all()):
+            raise SettingError(f"mean={shown(mean)} must be finite in every channel")
+        if self.std is not None and not bool(((self.std > 0) & self.std.isfinite()).all()):
+            raise SettingError(f"std={shown(std)} must be positive and finite in every channel")
 
     def logits(self, x: Batch) -> Logits:
         """Logits (n, k) of a batch (n, *f) in the box, differentiable in x, in its precision.
 
-        Raises:  ModelError if the model does not return one row of logits per input.
+        Raises:  ModelError if the model fails, or does not return one row of logits per input.
         """
         self.meter.forwards += len(x)
         inner = self._normalised(x)
-        with torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext():
+        with told(x), torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext():
             output = self.module(inner if self.dtype is None else inner.to(self.dtype))
         logits = self._checked(output, len(x)).to(x.dtype)
         if logits.requires_grad:
@@ -128,6 +137,12 @@ class Classifier:
             for parameter in trained:
                 parameter.requires_grad_(True)
 
+    def uncounted(self) -> "Classifier":
+        """The same model with a meter of its own: for looks that are no part of an attack."""
+        twin = copy.copy(self)
+        twin.meter = Meter()
+        return twin
+
     @property
     def fingerprint(self) -> str:
         """sha256 of state dict, bounds and normalisation; a plain function gives its name."""
@@ -148,10 +163,9 @@ class Classifier:
 
     def _checked(self, output: object, rows: int) -> Logits:
         logits = getattr(output, "logits", output)  # the output classes of Hugging Face carry it
-        if not isinstance(logits, Tensor) or not logits.is_floating_point():
-            raise ModelError(
-                f"the model returned {type(output).__name__}; it must return a float tensor of logits (n, k)"
-            )
+        if not is_dense(logits) or not logits.is_floating_point():
+            kind = f"{type(logits).__name__} of {logits.dtype}" if isinstance(logits, Tensor) else type(output).__name__
+            raise ModelError(f"the model returned {kind}; it must return a float tensor of logits (n, k), a dense one")
         if logits.dim() == 1 and len(logits) == rows:
             logits = logits[:, None]
         if logits.dim() != 2 or len(logits) != rows or not logits.shape[1]:
@@ -163,6 +177,40 @@ class Classifier:
             logits = torch.cat([torch.zeros_like(logits), logits], 1)
         self.num_classes = logits.shape[1]
         return logits
+
+
+@contextmanager
+def told(x: Batch) -> Iterator[None]:
+    """An error of the user's own model as one that says for which inputs; too little memory stays what it is."""
+    try:
+        yield
+    except (SaddlepointError, torch.OutOfMemoryError, MemoryError, Warning):
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the model failed on inputs of shape {tuple(x.shape)} ({x.dtype}): {shown(error, 200)}; give inputs of "
+            "the shape that it was made for, (n, channels, height, width) for most"
+        ) from error
+
+
+def _device(device: object) -> torch.device:
+    try:
+        return torch.device(device)  # type: ignore[call-overload,no-any-return]
+    except (RuntimeError, TypeError) as error:
+        raise SettingError(f"device={shown(device)} is no device of torch; give 'cpu', 'cuda' or 'cuda:1'") from error
+
+
+def _channels(value: object, name: str) -> Tensor | None:
+    """One number (), or one per channel (c,), in float64."""
+    if value is None:
+        return None
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise SettingError(f"{name}={shown(value)} must be one number, or one per channel") from error
+    if not is_dense(numbers) or numbers.numel() != max(numbers.shape, default=1):
+        raise SettingError(f"{name}={shown(value)} must be one number, or one per channel")
+    return numbers.detach().flatten() if numbers.dim() else numbers.detach()
 
 
 def _per_channel(value: Tensor, x: Batch, name: str) -> Tensor:

@@ -14,7 +14,9 @@ SaddlepointError
 """
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import TypeGuard
 
 
 class SaddlepointError(Exception):
@@ -34,7 +36,7 @@ class SettingError(SaddlepointError, ValueError):
 
 
 class ModelError(SaddlepointError, ValueError):
-    """A model that does not return one finite-width row of logits per input."""
+    """A model that fails, or does not return one finite-width row of logits per input."""
 
 
 class DataError(SaddlepointError, ValueError):
@@ -75,6 +77,24 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> SpecError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
     return SpecError(f"unknown {kind} {name!r}; {hint}")
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value for a message: one short line, whatever it is.
+
+    >>> shown([1, 2]), shown("a" * 100, most=10)
+    ('[1, 2]', "'aaaaaa...")
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python does not write integers of more than 4,300 digits
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Text that can be written as UTF-8: no lone surrogate, such as a file name that is no text may hold."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def missing(package: str, extra: str) -> MissingExtraError:

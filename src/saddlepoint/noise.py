@@ -12,7 +12,7 @@ from typing import Self, final
 import torch
 from torch import Tensor
 
-from saddlepoint.errors import SettingError
+from saddlepoint.errors import SettingError, shown
 
 _MASK64 = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -23,15 +23,15 @@ _GOLDEN = 0x9E3779B97F4A7C15
 class Noise:
     """A seed, and the ids of the rows that draw from it.
 
-    Args:  seed: any integer;  rows: (n,) int64 row ids; None means 0 .. n-1 of the batch at hand.
+    Args:  seed: an integer of at most 4096 bits;  rows: (n,) int64 row ids; None means 0 .. n-1 of the batch at hand.
     """
 
     seed: int = 0
     rows: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
-            raise SettingError(f"seed={self.seed!r} must be an integer")
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed.bit_length() > 4096:
+            raise SettingError(f"seed={shown(self.seed)} must be an integer, of at most 4096 bits")
 
     def at(self, rows: Tensor) -> Self:
         """The same seed for the rows with these ids (n,)."""

@@ -10,9 +10,8 @@ from torch import Tensor
 from saddlepoint import _tree
 from saddlepoint._typing import Batch, Labels, Logits, Mask, PerRow
 from saddlepoint.balls import Ball, Bounds
-from saddlepoint.checks import check_classes, check_inputs, check_labels, check_rows
-from saddlepoint.classifier import Classifier
-from saddlepoint.errors import SettingError
+from saddlepoint.checks import check_call, check_classes, check_labels, check_limits, check_rows
+from saddlepoint.classifier import Classifier, told
 from saddlepoint.losses import Loss, fooled
 from saddlepoint.noise import Noise
 from saddlepoint.result import AttackResult, Keep, Record
@@ -43,14 +42,7 @@ class Limits:
     check_every: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("forwards", "backwards", "seconds"):
-            value = getattr(self, name)
-            if not isinstance(value, Tensor) and not (isinstance(value, int | float) and value >= 0):
-                raise SettingError(f"{name}={value!r} must be a number >= 0; leave it out for no limit")
-        if not 0 <= self.shrink_at <= 1:
-            raise SettingError(f"shrink_at={self.shrink_at!r} must lie in [0, 1]; 0 switches shrinking off")
-        if self.check_every is not None and self.check_every < 1:
-            raise SettingError(f"check_every={self.check_every!r} must be >= 1")
+        check_limits(**vars(self))
 
 
 class Setting(Protocol):
@@ -110,8 +102,7 @@ class Problem:
         noise: Noise, limits: Limits, aim: Labels | None = None,
     ) -> Self:  # fmt: skip
         """Check everything that the caller gave; y=None means the model's own predictions, at one forward pass."""
-        x0 = check_inputs(model, x)
-        attack.ball.check(x0, model.bounds)
+        x0 = check_call(model, x, attack.ball, attack.loss, attack.keep, noise, limits)
         target = None if target is None else check_labels(target, x0, "target")
         noise, record = noise.at(check_rows(noise, x0)), Record(x0, attack.keep, limits.seconds)
         labels = model.predict(x0) if y is None else check_labels(y, x0, "y")
@@ -209,4 +200,5 @@ class Problem:
         if not loss.requires_grad:  # the output does not depend on the input
             return torch.zeros_like(x)
         self.record.count(backwards=1)
-        return torch.autograd.grad(loss.sum(), x, materialize_grads=True)[0]
+        with told(x):
+            return torch.autograd.grad(loss.sum(), x, materialize_grads=True)[0]

@@ -110,13 +110,13 @@ class Record:
         rare = (new | (over & ~self.settled)).any()
         event, total_value = torch.stack([rare.to(total.dtype), total]).tolist()
         self.rank = torch.where(better, rank, self.rank)
-        torch.where(_column(better, x), x, self.x, out=self.x)  # its own buffer, never the attack's
+        _overwrite(self.x, better, x)  # its own buffer, never the attack's
         if event:
             self._solved_at[self.live[new]] = self.forwards
             self.success = self.success | new
             lost = ~defined & ~self.settled & ~self.success
             self._undefined[self.live[lost]] = True
-            self.x = torch.where(_column(lost, x), x, self.x)  # the evidence
+            _overwrite(self.x, lost, x)  # the evidence
             self.settle(over)
         return math.isfinite(total_value)
 
@@ -124,7 +124,7 @@ class Record:
         """Freeze these rows of the batch: their best point and their counters are final."""
         index = (rows & ~self.settled).nonzero().squeeze(1)
         home = self.live[index]
-        self._final[home] = self.x[index]
+        self._final.index_copy_(0, home, self.x.index_select(0, index))  # a third of the time of [home] = x[index]
         self._spent[0, home], self._spent[1, home] = self.forwards, self.backwards
         self.settled = self.settled.index_fill(0, index, True)
         self.settled_rows += len(index)
@@ -166,6 +166,15 @@ class Record:
             backwards=self._spent[1],
             solved_at=self._solved_at,
         )
+
+
+def _overwrite(kept: Batch, rows: Mask, x: Batch) -> None:
+    """Copy these rows (n,) of x into ``kept``, in place; on the CPU by their numbers, in half the time."""
+    if x.device.type == "cpu":
+        index = rows.nonzero().squeeze(1)
+        kept.index_copy_(0, index, x.index_select(0, index))
+    else:
+        torch.where(_column(rows, x), x, kept, out=kept)
 
 
 def _column(mask: Mask, x: Batch) -> Tensor:

@@ -133,6 +133,20 @@ def test_point_of_another_precision_is_taken(model, x, y):
     assert result.x.dtype == torch.float32
 
 
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("name", ["y", "target"])
+def test_a_class_that_the_model_does_not_have_is_refused_before_the_function_is_called(x, asked, name):
+    model, called = Classifier(LinearModel(torch.ones(3, 12))), []
+    y = model.predict(x) if asked else torch.zeros(7, dtype=torch.int64)
+    before = model.meter.forwards
+    attack = FromCallable(function=lambda *given: called.append(given), ball=Linf(0.1), targeted=name == "target")
+    labels = {"y": y + 3, "target": None} if name == "y" else {"y": y, "target": y + 3}
+    with pytest.raises(InputError, match=f"{name} holds class 3 to 3; the model has classes 0 to 2"):
+        attack(model, x, labels["y"], target=labels["target"])
+    assert called == []
+    assert model.meter.forwards == before  # what it takes to know the classes is no part of the attack
+
+
 def test_targets_are_passed_on_in_place_of_labels(model, x, y):
     target, given = (y + 1) % 3, []
 

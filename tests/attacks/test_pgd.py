@@ -32,6 +32,34 @@ def test_many_steps_reach_the_analytic_optimum_over_ball_and_box(ball, random_st
     assert (ball.distance(result.x, x) <= ball.eps + 1e-9).all()
 
 
+@pytest.mark.parametrize("random_start", [True, False])
+@pytest.mark.parametrize("eps", [0.02, 0.3, 20.0])
+def test_l1_steps_reach_the_analytic_optimum_where_one_feature_takes_all_or_all_are_full(eps, random_start):
+    model, x, y = linear()
+    x = x.clamp(0.31, 0.69) if eps < 1 else x
+    ball = L1(eps, share=0.0)  # the steepest step: one feature
+    attack = PGD(ball=ball, steps=80, step_size=2 * eps, random_start=random_start, loss=margin)
+    result = attack(model, x, y)
+    torch.testing.assert_close(result.loss, model.module.optimum(x, y, ball).margin, rtol=0, atol=1e-6)
+    assert (ball.distance(result.x, x) <= eps + 1e-9).all()
+
+
+@pytest.mark.parametrize("eps", [2.0, 7.0])
+def test_l1_steps_come_as_near_to_the_analytic_optimum_as_they_are_short(eps):
+    """Between the two, the projection takes from full features as from others: a step short of the optimum remains."""
+    model, x, y = linear()
+    slope = (model.module.weight[1] - model.module.weight[0]).abs().max().item()
+    ball, gaps = L1(eps, share=0.0), []
+    for part in (10, 100):
+        result = PGD(ball=ball, steps=3 * part, step_size=eps / part, random_start=False, loss=margin)(model, x, y)
+        gap = model.module.optimum(x, y, ball).margin - result.loss
+        assert (gap > -1e-9).all()
+        assert gap.max() <= slope * eps / part
+        gaps.append(gap.mean())
+    assert gaps[1] < gaps[0] / 5
+    assert (ball.distance(result.x, x) <= eps + 1e-9).all()
+
+
 def test_default_step_is_two_and_a_half_radii_over_the_steps():
     model, x, y = linear()
     x = x.clamp(0.3, 0.7)

@@ -16,7 +16,7 @@ def test_bounds_from_a_pair_or_unchanged():
     ("lower", "upper"), [(1.0, 0.0), (0.0, 0.0), (0.0, float("inf")), (float("nan"), 1.0), (-float("inf"), 0.0)]
 )
 def test_bounds_must_be_finite_and_in_order(lower, upper):
-    with pytest.raises(SettingError, match="must be finite, lower < upper"):
+    with pytest.raises(SettingError, match="must be a pair of finite numbers, lower < upper"):
         Bounds(lower, upper)
 
 

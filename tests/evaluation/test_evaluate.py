@@ -122,24 +122,40 @@ def test_pictures_belong_to_rows_that_were_fooled(run, data):
     shown = 0
     ids = data.rows.tolist()
     for model, threat in threats(run):
-        strongest = min(threat.attacks, key=lambda attack: attack.robust.count)
-        assert len(threat.pictures) == min(8, strongest.fooled)
-        for picture in threat.pictures:
+        assert len(threat.easiest) == min(4, threat.verdicts.count("F"))
+        for picture in threat.easiest:
             row = ids.index(picture.row)
-            assert strongest.verdicts[row] == "F"
-            assert picture.attack == strongest.name
+            fooling = [attack.name for attack in threat.attacks if attack.verdicts[row] == "F"]
+            assert picture.attack in fooling
+            assert picture.fooled_by == len(fooling)
             assert picture.label == picture.clean_prediction == data.classes[int(data.y[row])]
             assert picture.adversarial_prediction != picture.label
             assert 0 < picture.distance <= threat.eps * (1 + 1e-6), model.name
             shown += 1
             assert {picture.clean, picture.adversarial, picture.difference} <= set(run.files)
-    assert len(run.files) == 3 * shown > 0
+    held = sum(len(threat.hardest) for _, threat in threats(run))
+    assert len(run.files) == 3 * shown + held > held > 0
+
+
+def test_the_hardest_rows_held_under_every_attack(run, data):
+    ids = data.rows.tolist()
+    for _, threat in threats(run):
+        assert len(threat.hardest) == min(8, threat.worst.count)
+        rooms = [picture.room for picture in threat.hardest]
+        assert rooms == sorted(rooms, reverse=True)
+        assert all(room > 0 for room in rooms)
+        for picture in threat.hardest:
+            row = ids.index(picture.row)
+            assert {attack.verdicts[row] for attack in threat.attacks} == {"H"}
+            assert picture.attack in {attack.name for attack in threat.attacks}
+            assert picture.label == data.classes[int(data.y[row])]
+            assert picture.clean in run.files
 
 
 def test_pictures_can_be_left_out(models, data):
     run = evaluate(models, data, balls=BALLS, attacks=["fgsm"], draw=False)
     assert run.files == {}
-    assert all(threat.pictures == [] for _, threat in threats(run))
+    assert all(threat.easiest == threat.hardest == [] for _, threat in threats(run))
 
 
 def test_rows_that_are_no_images_have_no_pictures(data):
@@ -162,8 +178,9 @@ def test_classes_that_the_data_do_not_name_are_numbered(net, data):
         wide[1].weight[5] = wide[1].weight[1]
         wide[1].bias.copy_(torch.tensor([0.0, 0.0, 0.0, 0.0, -100.0, 0.01]))  # class 5 wins wherever class 1 did
     run = evaluate({"net": Classifier(wide)}, data, balls=[Linf(0.2)], attacks=["pgd"])
-    pictures = run.record.models[0].threats[0].pictures
-    assert "5" in {picture.adversarial_prediction for picture in pictures}
+    threat = run.record.models[0].threats[0]
+    assert 5 in threat.fooled_as
+    assert {picture.adversarial_prediction for picture in threat.easiest} <= {*data.classes, "4", "5"}
 
 
 def test_progress_reaches_its_total(models, data):

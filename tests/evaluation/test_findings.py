@@ -7,6 +7,7 @@ from torch import nn
 from saddlepoint.balls import Linf
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
+from saddlepoint.errors import ModelError
 from saddlepoint.evaluation import evaluate
 from saddlepoint.evaluation.findings import of_data, of_model, of_outputs, of_tally
 from saddlepoint.evaluation.stats import wilson
@@ -65,7 +66,7 @@ def test_probabilities_are_noticed(net):
     assert "logits" in found.remedy
 
 
-@pytest.mark.parametrize("module", [nn.Softplus(), nn.LogSoftmax(1), nn.Sigmoid()])
+@pytest.mark.parametrize("module", [nn.Softplus(), nn.LogSigmoid(), nn.Sigmoid()])
 def test_outputs_that_are_only_positive_or_only_normalised_are_no_probabilities(net, module):
     assert list(of_outputs("net", Classifier(nn.Sequential(net, module)), X)) == []
 
@@ -76,10 +77,51 @@ def test_a_random_model_is_noticed(net):
     assert "16 inputs differ by up to 0.0" in found.evidence
 
 
+def test_log_probabilities_are_noticed(net):
+    (found,) = of_outputs("net", Classifier(nn.Sequential(net, nn.LogSoftmax(1))), X)
+    assert (found.level, found.model, found.title) == ("warning", "net", "The outputs look like log-probabilities")
+    assert "16 inputs" in found.evidence
+    assert "logits" in found.remedy
+
+
 def test_dropout_is_no_randomness_in_evaluation_mode(net):
-    module = nn.Sequential(net, nn.Dropout(0.5)).train()
+    module = nn.Sequential(net, nn.Dropout(0.5)).eval()
     assert list(of_outputs("net", Classifier(module), X)) == []
-    assert module.training
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(4)], ids=str)
+@pytest.mark.parametrize("rows", [1, 16])
+def test_a_training_mode_that_changes_the_outputs_is_noticed(net, layer, rows):
+    module = nn.Sequential(net, layer).train()
+    state = torch.get_rng_state()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    model = Classifier(module)
+    (found,) = of_outputs("net", model, X[:rows])
+    assert (found.level, found.title) == ("warning", "The model was given in training mode")
+    assert f"{rows} inputs" in found.evidence
+    assert "model.eval()" in found.remedy
+    assert all(part.training for part in module.modules())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert model.meter.forwards == 2 * rows  # the look in training mode is no part of an attack
+
+
+def test_a_random_model_in_training_mode_is_random_first_of_all(net):
+    found = of_outputs("net", Classifier(nn.Sequential(RandomModel(net), nn.Dropout(0.5)).train()), X)
+    assert titles(found) == ["The model is random"]
+
+
+def test_a_model_that_changes_its_input_is_refused_and_the_input_is_not_changed():
+    before = X.clone()
+    with pytest.raises(ModelError, match=r"changes its input in place; write x = x - mean, not x -= mean"):
+        list(of_outputs("net", Classifier(lambda x: x.sub_(0.5).flatten(1)), X))
+    assert torch.equal(X, before)
+
+
+def test_a_model_that_changes_the_number_of_its_classes_is_refused():
+    widths = iter([3, 4])
+    with pytest.raises(ModelError, match=r"shape \(16, 3\), then \(16, 4\); it must have the same classes"):
+        list(of_outputs("net", Classifier(lambda x: x.flatten(1)[:, : next(widths)]), X))
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -154,6 +196,9 @@ def test_claims_and_strays_are_told_apart():
     (strays,) = of_tally("net", "pgd", 0, 2)
     assert (strays.level, strays.title) == ("error", "Points outside ball or box")
     assert strays.evidence.startswith("2 points that pgd returned")
+    (hidden,) = of_tally("net", "pgd", 0, 0, 70)
+    assert (hidden.level, hidden.title) == ("warning", "Passes that were not reported")
+    assert hidden.evidence == "the meter saw 70 passes of rows more than pgd accounts for"
 
 
 def run(module, data, attacks=("fgsm", "pgd")):

@@ -9,6 +9,7 @@ from torch import nn
 
 from saddlepoint.balls import Bounds
 from saddlepoint.classifier import Classifier
+from saddlepoint.errors import ModelError
 from saddlepoint.evaluation.verify import judge
 
 
@@ -122,7 +123,7 @@ def test_every_module_gets_its_own_mode_back(fail):
     before = [part.training for part in module.modules()]
     assert before.count(True) not in (0, len(before))
     buffers = [buffer.clone() for buffer in module.buffers()]
-    with pytest.raises(RuntimeError, match="out of order") if fail else nullcontext():
+    with pytest.raises(ModelError, match="out of order") if fail else nullcontext():
         judge(Classifier(module), X0, X, ZERO, None, norm="linf", eps=0.3)
     assert [part.training for part in module.modules()] == before
     assert all(torch.equal(a, b) for a, b in zip(buffers, module.buffers(), strict=True))
@@ -174,3 +175,28 @@ def test_one_logit_means_two_classes(wide):
 def test_outputs_may_carry_their_logits():
     model = Classifier(lambda x: SimpleNamespace(logits=Moved()(x)))
     assert judge(model, X0, X, ZERO, None, norm="linf", eps=0.3).fooled.tolist() == [True]
+
+
+class Fixed(nn.Module):
+    """Three logits for every row."""
+
+    def forward(self, x):
+        return torch.tensor([[5.0, 2.0, 3.5]]).expand(len(x), -1)
+
+
+@pytest.mark.parametrize(
+    ("y", "target", "room"), [(0, None, 1.5), (1, None, -3.0), (2, None, -1.5), (0, 2, 1.5), (0, 1, 3.0), (1, 0, -1.5)]
+)
+def test_room_is_what_is_left_until_the_row_is_fooled(y, target, room):
+    goal = None if target is None else torch.tensor([target])
+    verdict = judge(Classifier(Fixed()), X0, X0, torch.tensor([y]), goal, norm="linf", eps=0.1)
+    assert verdict.room.tolist() == [room]
+    assert verdict.fooled.tolist() == [room < 0]
+
+
+def test_the_room_of_two_classes_in_one_logit_is_measured_too():
+    single = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False))
+    with torch.no_grad():
+        single[1].weight.fill_(1.0)
+    verdict = judge(Classifier(single), X0, X0, torch.tensor([1]), None, norm="linf", eps=0.1)
+    assert verdict.room.tolist() == [2.0]

@@ -10,7 +10,7 @@ from saddlepoint.attacks import FGSM, PGD, FromCallable
 from saddlepoint.balls import L2, Linf
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
-from saddlepoint.errors import InputError, SettingError
+from saddlepoint.errors import ArgumentTypeError, InputError, SettingError
 from saddlepoint.evaluation import evaluate
 from saddlepoint.noise import Noise
 from saddlepoint.problem import Limits
@@ -71,7 +71,8 @@ def numbers(record):
     plain, measured = dataclasses.asdict(record), []
     for threat in plain["threats"]:
         measured += [attack.pop("distance") for attack in threat["attacks"] if attack.pop("seconds") >= 0]
-        measured += [picture.pop(key) for picture in threat["pictures"] for key in ("distance", "magnified")]
+        measured += [picture.pop(key) for picture in threat["easiest"] for key in ("distance", "magnified")]
+        measured += [picture.pop("room") for picture in threat["hardest"]]
     return plain, measured
 
 
@@ -149,9 +150,10 @@ def test_pictures_do_not_depend_on_the_batch_size(net):
     rows = torch.cat([first[:80], last[:80]])
     labels = torch.tensor([often, seldom]).repeat_interleave(80)
     data = Dataset(rows, labels, classes=tuple("abcd"), name="sorted")
-    runs = [run(net, data, "fgsm", ball=Linf(0.3), batch_size=size)[0].threats[0].pictures for size in (512, 60, 7)]
-    shown = [[picture.row for picture in pictures] for pictures in runs]
-    assert shown[0] == shown[1] == shown[2] == list(range(8))
+    runs = [run(net, data, "fgsm", ball=Linf(0.3), batch_size=size)[0].threats[0] for size in (512, 60, 7)]
+    shown = [[[picture.row for picture in kind] for kind in (ball.easiest, ball.hardest)] for ball in runs]
+    assert shown[0] == shown[1] == shown[2]
+    assert [len(rows) for rows in shown[0]] == [4, 0]  # every row was fooled
 
 
 @pytest.mark.parametrize("attack", [PGD(ball=BALL, steps=5, keep=Keep.FIRST_SUCCESS), "illc"])
@@ -246,15 +248,53 @@ def test_a_claim_is_not_believed(net, data):
     assert finding.level == "warning"
     assert finding.evidence.startswith(f"{attack.attacked} rows that fake calls fooled")
     assert "Points outside ball or box" not in found
-    assert model.threats[0].pictures == []
+    assert model.threats[0].easiest == []
 
 
 def test_modesty_is_not_believed_either(net, data, known):
-    model, (attack,), found = run(net, data, Fake(sign_step(0.1), distance=torch.tensor(torch.nan)))
+    honest = {"backwards": torch.tensor(1), "distance": torch.tensor(torch.nan)}
+    model, (attack,), found = run(net, data, Fake(sign_step(0.1), **honest))
     assert attack.verdicts == known
     assert attack.distance == pytest.approx(0.1, rel=1e-5)  # measured, not claimed
-    assert all(picture.distance == pytest.approx(0.1, rel=1e-5) for picture in model.threats[0].pictures)
+    assert all(picture.distance == pytest.approx(0.1, rel=1e-5) for picture in model.threats[0].easiest)
     assert set(found) == {"Few rows"}
+
+
+@pytest.mark.parametrize("size", [512, 7])
+def test_passes_that_an_attack_keeps_to_itself_are_told(net, data, size):
+    def greedy(model, x, y):
+        for _ in range(3):
+            moved = sign_step(0.1)(model, x, y)
+        return moved
+
+    told = {"forwards": torch.tensor(1), "backwards": torch.tensor(2)}
+    _, (attack,), found = run(net, data, Fake(greedy, **told), batch_size=size)
+    # Three forwards are one more than the one it tells of and one to verify; three backwards are one more than two.
+    finding = found["Passes that were not reported"]
+    assert finding.level == "warning"
+    assert finding.evidence == f"the meter saw {2 * attack.attacked} passes of rows more than fake accounts for"
+
+
+def test_what_rides_along_in_a_batch_is_no_pass_that_was_hidden(net, data):
+    class Wrapped:
+        name = "wrapped"
+
+        def __call__(self, *given, **settings):
+            return PGD(ball=BALL, steps=5, keep=Keep.FIRST_SUCCESS)(*given, **settings)
+
+    _, _, found = run(net, data, Wrapped(), limits=Limits(shrink_at=0.0))
+    assert set(found) == {"Few rows"}
+
+
+def test_an_attack_that_returns_something_else_is_refused(net, data):
+    class Bare:
+        name = "bare"
+
+        def __call__(self, model, x, y, **settings):
+            return x
+
+    with pytest.raises(ArgumentTypeError, match="bare returned Tensor; it must return an AttackResult"):
+        run(net, data, Bare())
 
 
 @pytest.mark.parametrize("move", [sign_step(0.2), lambda model, x, y: x - 0.09], ids=["ball", "box"])
@@ -373,7 +413,7 @@ def test_a_row_is_fooled_only_by_becoming_its_target(net, data, target):
         for letter, wanted, label in zip(attack.verdicts, goal.tolist(), data.y.tolist(), strict=True):
             assert not (letter == "F" and wanted == label)
     names = dict(zip(data.rows.tolist(), goal.tolist(), strict=True))
-    pictures = record.threats[0].pictures
+    pictures = record.threats[0].easiest
     assert pictures
     assert all(picture.adversarial_prediction == data.classes[names[picture.row]] for picture in pictures)
     assert found["Targeted attacks"].level == "note"
@@ -388,7 +428,9 @@ def test_a_row_that_is_its_target_already_holds(net, data):
     letters = [letter for letter, same in zip(attack.verdicts, vacuous.tolist(), strict=True) if same]
     assert set(letters) == {"H"}
     assert "F" in attack.verdicts
-    assert all(picture.label != data.classes[label] for picture in record.threats[0].pictures)
+    assert all(picture.label != data.classes[label] for picture in record.threats[0].easiest)
+    ids = data.rows[vacuous].tolist()
+    assert not {picture.row for picture in record.threats[0].hardest} & set(ids)  # nobody tried to fool them
     assert "Claims that were not confirmed" not in found
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import optimize
 
-from saddlepoint import L2, Bounds, Linf, Noise
+from saddlepoint import L1, L2, Bounds, Linf, Noise
 from saddlepoint.balls import Ball
 from saddlepoint.errors import SettingError
 from saddlepoint.testing import LinearModel
@@ -28,7 +28,11 @@ def margin(model, x, y):
 
 
 def maximise(slope, x0, eps, norm):
-    """Linf: a linear program; L2: SLSQP, in float64."""
+    """Linf and L1: a linear program; L2: SLSQP, in float64."""
+    if norm == "l1":  # over the parts up and down of every change
+        rooms = [(0, room) for room in (*(BOUNDS.upper - x0), *(x0 - BOUNDS.lower))]
+        gain = np.concatenate([slope, -slope])
+        return slope @ x0 - optimize.linprog(-gain, A_ub=np.ones((1, len(gain))), b_ub=[eps], bounds=rooms).fun
     if norm == "linf":
         bounds = [(max(v - eps, BOUNDS.lower), min(v + eps, BOUNDS.upper)) for v in x0]
         return -optimize.linprog(-slope, bounds=bounds).fun
@@ -46,7 +50,9 @@ def maximise(slope, x0, eps, norm):
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-@pytest.mark.parametrize("ball", [Linf(0.3), Linf(2.5), L2(0.4), L2(1.5), L2(6.0)], ids=repr)
+@pytest.mark.parametrize(
+    "ball", [Linf(0.3), Linf(2.5), L2(0.4), L2(1.5), L2(6.0), L1(0.7), L1(2.5), L1(15.0)], ids=repr
+)
 def test_optimum_is_that_of_an_independent_optimiser(classes, ball):
     model, x0, y = problem(classes)
     best = model.optimum(x0, y, ball, BOUNDS)
@@ -64,7 +70,7 @@ def test_optimum_is_that_of_an_independent_optimiser(classes, ball):
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-@pytest.mark.parametrize("ball", [Linf, L2])
+@pytest.mark.parametrize("ball", [Linf, L2, L1])
 def test_minimal_distance_is_where_the_largest_margin_crosses_zero(classes, ball: type[Ball]):
     model, x0, y = problem(classes, rows=40)
     least = model.minimal_distance(x0, y, ball, BOUNDS)
@@ -82,14 +88,14 @@ def test_minimal_distance_is_where_the_largest_margin_crosses_zero(classes, ball
 def test_unreachable_boundary_is_infinitely_far():
     model = LinearModel(torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([0.0, -5.0]))
     x0, y = torch.rand(3, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(3, dtype=torch.int64)
-    for ball in (Linf, L2):
+    for ball in (Linf, L2, L1):
         assert model.minimal_distance(x0, y, ball).isinf().all()
 
 
 def test_one_eps_per_row_and_images():
     model, x0, y = problem(2)
     eps = torch.linspace(0, 1, len(x0), dtype=torch.float64)
-    for ball in (Linf, L2):
+    for ball in (Linf, L2, L1):
         mixed = model.optimum(x0.view(-1, 1, 2, 3), y, ball(eps), BOUNDS)
         assert mixed.x.shape == (8, 1, 2, 3)
         for i in range(len(x0)):
@@ -104,7 +110,7 @@ def test_other_norms_are_refused():
         widest = distance = project = random_start = steepest_step = None
 
     model, x0, y = problem(2)
-    with pytest.raises(SettingError, match="'linf' or 'l2'"):
+    with pytest.raises(SettingError, match="'linf', 'l2' or 'l1'"):
         model.optimum(x0, y, L3(0.5), BOUNDS)
-    with pytest.raises(SettingError, match="'linf' or 'l2'"):
+    with pytest.raises(SettingError, match="'linf', 'l2' or 'l1'"):
         model.minimal_distance(x0, y, L3, BOUNDS)

@@ -6,9 +6,9 @@ from typing import final
 
 from torch import Tensor
 
-from saddlepoint._typing import Batch
+from saddlepoint._typing import Batch, is_number
 from saddlepoint.balls import Ball, Linf
-from saddlepoint.errors import SettingError
+from saddlepoint.errors import SettingError, shown
 from saddlepoint.problem import Problem
 
 
@@ -28,13 +28,13 @@ def ascend(problem: Problem, x: Batch, size: float | Tensor, direction: Batch) -
 def check_steps(steps: int | None, *, least: int = 0) -> None:
     """Refuse a number of steps that is no integer, or too small."""
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < least):
-        raise SettingError(f"steps={steps!r} must be an integer >= {least}")
+        raise SettingError(f"steps={shown(steps)} must be an integer >= {least}")
 
 
 def check_size(step_size: float | None) -> None:
     """Refuse a step size that is negative or not finite."""
-    if step_size is not None and not 0 <= step_size < math.inf:
-        raise SettingError(f"step_size={step_size!r} must be finite and >= 0, in input units (2/255, not 2)")
+    if step_size is not None and not (is_number(step_size) and 0 <= step_size < math.inf):
+        raise SettingError(f"step_size={shown(step_size)} must be finite and >= 0, in input units (2/255, not 2)")
 
 
 def kurakin_steps(ball: Ball, steps: int | None, problem: Problem) -> int:

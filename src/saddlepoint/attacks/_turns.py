@@ -42,7 +42,10 @@ class Timer:
 
 
 def _less(limit: float | Tensor, spent: int | Tensor) -> float | Tensor:
-    return limit if isinstance(limit, float) and math.isinf(limit) else limit - spent
+    if isinstance(limit, float) and math.isinf(limit):
+        return limit
+    rest = limit - spent  # asking for the labels may already have been too much
+    return rest.clamp_min(0) if isinstance(rest, Tensor) else max(0, rest)
 
 
 def in_turn(  # one call per combinator

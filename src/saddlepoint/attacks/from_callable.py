@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saddlepoint._typing import Batch, Labels
 from saddlepoint.balls import Ball
+from saddlepoint.checks import check_classes
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import InputError
 from saddlepoint.losses import Loss, cross_entropy
@@ -30,8 +31,8 @@ class FromCallable:
         ball: where the points must lie.
         targeted: pass the targets on in place of the labels, as many libraries expect.
 
-    Raises:  InputError if a returned point is of another shape, not finite, or more than 1e-6 of the width outside
-        ball or box.
+    Raises:  InputError for a class that the model does not have, before ``f`` is called; or if a returned point is of
+        another shape, not finite, or more than 1e-6 of the width outside ball or box.
     Departs:  limits are not enforced inside ``f``; noise is not passed on: seed the other library yourself.
     """
 
@@ -59,6 +60,7 @@ class FromCallable:
             )
         problem = Problem.open(self, model, x, y, target, noise, limits)
         if not problem.empty:
+            _check_known(problem)
             with model.frozen(), torch.enable_grad():
                 before = model.meter.forwards, model.meter.backwards
                 labels = problem.y if problem.target is None else problem.target
@@ -84,6 +86,17 @@ class _Module(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.logits(x)
+
+
+def _check_known(problem: Problem) -> None:
+    """Refuse classes that the model does not have; one that was never asked is asked about one row, not counted."""
+    model = problem.model
+    if model.num_classes is None:
+        with torch.no_grad(), model.frozen():
+            twin = model.uncounted()
+            twin.logits(problem.x0[:1])
+        model.num_classes = twin.num_classes
+    check_classes(problem.x0.new_empty(len(problem.x0), model.num_classes or 0), y=problem.y, target=problem.target)
 
 
 def _feasible(found: Tensor, problem: Problem) -> Tensor:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from saddlepoint._typing import Batch, PerRow
+from saddlepoint._typing import Batch, PerRow, is_dense, is_number
 from saddlepoint.balls.bounds import Bounds
-from saddlepoint.errors import RadiusError
+from saddlepoint.errors import RadiusError, shown
 from saddlepoint.noise import Noise
 
 
@@ -30,12 +30,15 @@ class Ball(ABC):
         """Raises:  RadiusError for a negative, missing or misshapen eps."""
         eps = self.eps
         if isinstance(eps, Tensor):
-            if eps.dim() != 1 or not eps.is_floating_point():
-                raise RadiusError(f"a per-row eps must be a float tensor (n,), got {tuple(eps.shape)} {eps.dtype}")
+            if not is_dense(eps) or eps.dim() != 1 or not eps.is_floating_point():
+                raise RadiusError(
+                    f"a per-row eps must be a dense float tensor (n,), got {tuple(eps.shape)} {eps.dtype}; "
+                    "give float(eps) for one radius"
+                )
             if not bool((eps >= 0).all()):
                 raise RadiusError(f"every eps must be >= 0 and not NaN; the smallest is {eps.min().item():g}")
-        elif isinstance(eps, bool) or not isinstance(eps, int | float) or not eps >= 0:
-            raise RadiusError(f"eps={eps!r} must be a number >= 0, or a float tensor with one per row")
+        elif isinstance(eps, bool) or not is_number(eps) or not eps >= 0:
+            raise RadiusError(f"eps={shown(eps)} must be a number >= 0, or a float tensor with one per row")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ball) and type(self) is type(other) and self.describe() == other.describe()

@@ -1,9 +1,11 @@
 """The box of valid inputs."""
 
+import math
 from dataclasses import dataclass
 from typing import Self, final
 
-from saddlepoint.errors import SettingError
+from saddlepoint._typing import is_number
+from saddlepoint.errors import SettingError, shown
 
 
 @final
@@ -18,9 +20,10 @@ class Bounds:
     upper: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (-float("inf") < self.lower < self.upper < float("inf")):
+        ends = (self.lower, self.upper)
+        if not (all(map(is_number, ends)) and self.lower < self.upper and math.isfinite(self.upper - self.lower)):
             raise SettingError(
-                f"bounds=({self.lower}, {self.upper}) must be finite, lower < upper; for images in [0, 1] use (0, 1)"
+                f"bounds={shown(ends)} must be a pair of finite numbers, lower < upper; for images in [0, 1] use (0, 1)"
             )
 
     @property
@@ -33,8 +36,6 @@ class Bounds:
         """Bounds from a pair, or unchanged."""
         if isinstance(value, cls):
             return value
-        try:
-            lower, upper = value  # type: ignore[misc]
-            return cls(float(lower), float(upper))
-        except (TypeError, ValueError) as error:
-            raise SettingError(f"bounds={value!r} must be a pair (lower, upper) of finite numbers") from error
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise SettingError(f"bounds={shown(value)} must be a pair of finite numbers, such as (0, 1)")
+        return cls(*(float(end) if is_number(end) else end for end in value))

@@ -7,10 +7,10 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from saddlepoint._typing import Batch, PerRow
+from saddlepoint._typing import Batch, PerRow, is_number
 from saddlepoint.balls.ball import Ball
 from saddlepoint.balls.bounds import Bounds
-from saddlepoint.errors import RadiusError
+from saddlepoint.errors import RadiusError, shown
 from saddlepoint.noise import Noise
 
 _ROUNDS = 100
@@ -34,8 +34,10 @@ class L1(Ball):
 
     def __post_init__(self) -> None:
         self.check_eps()
-        if not 0 <= self.share <= 1:
-            raise RadiusError(f"share={self.share!r} must lie in [0, 1]: the share of the features that a step moves")
+        if not is_number(self.share) or not 0 <= self.share <= 1:
+            raise RadiusError(
+                f"share={shown(self.share)} must lie in [0, 1]: the share of the features that a step moves"
+            )
 
     def widest(self, bounds: Bounds, features: int) -> float:
         return bounds.width * features
@@ -49,16 +51,18 @@ class L1(Ball):
         The amount is the root of a piecewise linear, decreasing function; Newton's method inside a bracket finds it
         exactly once it is on the right piece, usually within ten rounds.
         """
-        delta, radius = (x - x0).flatten(1), self.radius(x0.flatten(1))
-        room = torch.where(delta > 0, (bounds.upper - x0).flatten(1), (x0 - bounds.lower).flatten(1))
+        point, start = x.flatten(1), x0.flatten(1)
+        delta, radius = point - start, self.radius(start)
+        room = torch.where(delta > 0, bounds.upper - start, start - bounds.lower)
         size = torch.minimum(delta.abs(), room)
         far = size.sum(1, keepdim=True) > radius * (1 + 8 * torch.finfo(x.dtype).eps)
         if bool(far.any()):
-            size = torch.where(
-                far, _shrunk(delta.abs(), room, torch.as_tensor(radius, dtype=x.dtype, device=x.device)), size
-            )
-        moved = (x0.flatten(1) + size * delta.sign()).view(x0.shape)
-        return moved.clamp_(bounds.lower, bounds.upper)
+            size = _shrunk(delta.abs(), room, torch.as_tensor(radius, dtype=x.dtype, device=x.device))
+            moved = start + size * delta.sign()
+            # One amount for all rounds many features the same way; rounded towards x0 they add up to no more than eps.
+            moved = torch.where((moved - start).abs() > size, moved.nextafter(start), moved)
+            point = torch.where(far, moved, point)
+        return point.view(x0.shape).clamp(bounds.lower, bounds.upper)
 
     def random_start(self, x0: Batch, bounds: Bounds, noise: Noise) -> Batch:
         """Uniform in the ball: d + 1 exponential shares of eps, the last one left over, random signs; then the box."""
@@ -68,7 +72,7 @@ class L1(Ball):
         shares = -(1 - draw[:, : d + 1]).log()
         shares = shares[:, :d] / shares.sum(1, keepdim=True).clamp_min(torch.finfo(x0.dtype).tiny)
         delta = shares * torch.where(draw[:, d + 1 :] < 0.5, -1, 1) * self.radius(x0.flatten(1))
-        return (x0 + delta.view(x0.shape)).clamp_(bounds.lower, bounds.upper)
+        return self.project(x0 + delta.view(x0.shape), x0, bounds)  # with many features rounding could add up
 
     def steepest_step(self, grad: Batch, x: Batch | None = None, bounds: Bounds | None = None) -> Batch:
         flat = grad.flatten(1)

@@ -8,9 +8,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from saddlepoint._typing import Batch, Labels
-from saddlepoint.errors import ArgumentTypeError, DataError
+from saddlepoint._typing import Batch, Labels, is_dense, is_number
+from saddlepoint.errors import ArgumentTypeError, DataError, is_text, shown
 
+_SLACK = 1e-6  # of the width of the bounds: rounding, which is clamped away
 _COUNTED = torch.empty(0, dtype=torch.int64)  # stands for "not given"; recognised by identity
 
 
@@ -28,7 +29,7 @@ class Dataset:
     tensor([3, 0])
 
     Args:
-        x: inputs (n, *f), float32, finite, within ``bounds``.
+        x: inputs (n, *f), float32, finite, within ``bounds``; what is at most 1e-6 of the width outside is clamped.
         y: true labels (n,), int64, from 0 to len(classes) - 1.
         classes: the name of each class.
         name: what reports call it.
@@ -47,16 +48,14 @@ class Dataset:
     bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        if not -float("inf") < self.bounds[0] < self.bounds[1] < float("inf"):
-            raise DataError(f"bounds={self.bounds} must be finite with lower < upper; for images in [0, 1] use (0, 1)")
-        _check_inputs(self.x, self.bounds)
+        _check_names(self.classes, self.name)
+        _check_bounds(self.bounds)
+        object.__setattr__(self, "x", _inputs(self.x, self.bounds))
         n = len(self.x)
         if self.rows is _COUNTED:
             object.__setattr__(self, "rows", torch.arange(n, device=self.x.device))
         _check_integers("y", self.y, self.x)
         _check_integers("rows", self.rows, self.x)
-        if not self.classes:
-            raise DataError("classes is empty; name at least one class")
         low, high = (int(end) for end in self.y.aminmax()) if n else (0, 0)
         if not 0 <= low <= high < len(self.classes):
             raise DataError(
@@ -98,30 +97,55 @@ class Dataset:
         return digest.hexdigest()
 
 
-def _check_inputs(x: object, bounds: tuple[float, float]) -> None:
-    if not isinstance(x, Tensor) or x.dtype != torch.float32:
-        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        remedy = (
-            "x.float() / 255 for images of bytes" if kind == torch.uint8 else "torch.as_tensor(x, dtype=torch.float32)"
-        )
+def _check_names(classes: object, name: object) -> None:
+    if not is_text(name):
+        raise DataError(f"name={shown(name)} must be text that can be written as UTF-8: what reports call the data set")
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise DataError(f"classes is {type(classes).__name__}; it must be a tuple with the name of each class")
+    if not classes:
+        raise DataError("classes is empty; name at least one class")
+    if not all(map(is_text, classes)):
+        raise DataError(f"classes={shown(classes)} must hold texts that can be written as UTF-8: map(str, classes)")
+
+
+def _check_bounds(bounds: object) -> None:
+    pair = isinstance(bounds, tuple | list) and len(bounds) == 2 and all(map(is_number, bounds))
+    if not pair or not -float("inf") < bounds[0] < bounds[1] < float("inf"):  # type: ignore[index]
+        raise DataError(f"bounds={shown(bounds)} must be finite with lower < upper; for images in [0, 1] use (0, 1)")
+
+
+def _inputs(x: object, bounds: tuple[float, float]) -> Tensor:
+    """The inputs without gradient, clamped to the bounds where rounding left them."""
+    if not is_dense(x) or x.dtype != torch.float32:
+        kind = _kind(x)
+        remedy = "x.float() / 255 for images of bytes" if "uint8" in kind else "torch.as_tensor(x, dtype=torch.float32)"
         raise DataError(f"x is {kind}; it must be a tensor of torch.float32: {remedy}")
-    if x.dim() < 2:
+    if x.dim() < 2 or 0 in x.shape[1:]:
         raise DataError(f"x has shape {tuple(x.shape)}; it must be (n, *f): rows first, then at least one feature axis")
+    x = x.detach()
     if not x.numel():
-        return
+        return x
+    slack = _SLACK * (bounds[1] - bounds[0])
     low, high = (float(end) for end in x.aminmax())
-    if not bounds[0] <= low <= high <= bounds[1]:  # fails for NaN, too
+    if not bounds[0] - slack <= low <= high <= bounds[1] + slack:  # fails for NaN, too
         raise DataError(
             f"x runs from {low:g} to {high:g}; it must be finite and lie in bounds=({bounds[0]:g}, {bounds[1]:g}). "
             "Give the bounds of your inputs, and leave normalisation to the model: Classifier(mean=..., std=...)"
         )
+    return x if bounds[0] <= low and high <= bounds[1] else x.clamp(*bounds)
+
+
+def _kind(value: object) -> str:
+    """What a value is, for a message."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return str(value.dtype) if is_dense(value) else f"no dense tensor of {value.dtype} on {value.device}"
 
 
 def _check_integers(name: str, values: object, x: Tensor) -> None:
-    if not isinstance(values, Tensor) or values.dtype != torch.int64:
-        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+    if not isinstance(values, Tensor) or values.dtype != torch.int64 or values.layout is not torch.strided:
         raise DataError(
-            f"{name} is {kind}; it must be a tensor of torch.int64: torch.as_tensor({name}, dtype=torch.int64)"
+            f"{name} is {_kind(values)}; it must be a tensor of torch.int64: torch.as_tensor({name}, dtype=torch.int64)"
         )
     if values.shape != (len(x),):
         raise DataError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from saddlepoint.data import cifar10, fashion_mnist, folder, mnist10k, npz
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.reading import SPLITS, base_name
-from saddlepoint.errors import SettingError, SpecError, unknown
+from saddlepoint.errors import ArgumentTypeError, SettingError, SpecError, shown, unknown
 
 _NAMED = ("mnist10k", "fashion-mnist")
 _BY_PATH: dict[str, Callable[[str, str | None], Dataset]] = {"npz": npz.load, "folder": folder.load}
@@ -28,11 +28,14 @@ def load_data(spec: str, *, data_dir: str | PathLike[str] | None = None) -> Data
         data_dir: the folder with the files of ``fashion-mnist:split`` or ``cifar10:split``.
 
     Raises:
+        ArgumentTypeError: if the spec is no text.
         SpecError: if there is no such name or split.
         SettingError: if data_dir is given for a data set that does not look there.
         DataError: if files are missing, cannot be read, or hold what cannot be a data set.
         MissingExtraError: if a folder of images is named and Pillow is not installed.
     """
+    if not isinstance(spec, str):
+        raise ArgumentTypeError(f"data {shown(spec)} must be text, one of {', '.join(data_specs())}")
     name, colon, rest = spec.partition(":")
     if name in _PLANNED:
         raise SpecError(

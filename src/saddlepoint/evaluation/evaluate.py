@@ -1,6 +1,5 @@
 """Attack every row, judge every answer, count."""
 
-import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,17 +9,16 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from torch import Tensor
 
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
-from saddlepoint.errors import DataError, SettingError
-from saddlepoint.evaluation import findings, pictures, targets
+from saddlepoint.errors import ArgumentTypeError, shown
+from saddlepoint.evaluation import asked, findings, pictures, targets
 from saddlepoint.evaluation.assemble import Assembly, assemble
 from saddlepoint.evaluation.plan import Job, Plan, make_plan
 from saddlepoint.evaluation.store import MemoryStore, Outcome, Store, opened
-from saddlepoint.evaluation.suites import DEFAULT
+from saddlepoint.evaluation.suites import DEFAULT, Named
 from saddlepoint.evaluation.work import Worker
 from saddlepoint.problem import Limits
 from saddlepoint.records import DataRecord, RunRecord
@@ -44,7 +42,7 @@ def evaluate(
     data: Dataset,
     *,
     balls: Sequence[Ball],
-    attacks: Sequence[str | Attack] = DEFAULT,
+    attacks: Sequence[Named | Attack] = DEFAULT,
     target: str = "none",
     seed: int = 0,
     batch_size: int | None = None,
@@ -59,7 +57,7 @@ def evaluate(
     Args:
         models: by name;  data: the rows, x in every model's bounds.
         balls: one for each threat, each with one eps.
-        attacks: names, or attacks whose ball is one of ``balls``.
+        attacks: names, names with settings, or attacks whose ball is one of ``balls``.
         target: "none", "least-likely", "random" or a class index.
         seed: of every random draw; a row's result depends on it and on the row's id only.
         batch_size: rows at once; None starts at 512 and halves while memory does not suffice. No number depends on it.
@@ -85,16 +83,17 @@ def checked_plan(
     data: Dataset,
     *,
     balls: Sequence[Ball],
-    attacks: Sequence[str | Attack] = DEFAULT,
+    attacks: Sequence[Named | Attack] = DEFAULT,
     target: str = "none",
     seed: int = 0,
     batch_size: int | None = None,
     limits: Limits = Limits(),
 ) -> Plan:
     """The jobs of an evaluation, after a look at everything that was given; arguments and errors as in evaluate."""
-    _check(models, data, balls, attacks, batch_size)
+    asked.check(models, data, balls, attacks, target=target, seed=seed, batch_size=batch_size, limits=limits)
     plan = make_plan(models, data, list(dict.fromkeys(balls)), attacks, target=target, seed=seed, limits=limits)
     for subject in plan.subjects:
+        asked.check_labels(data, subject.name, subject.model.num_classes or 0)
         targets.check(target, subject.model.num_classes or 0)
         for ball in balls:  # told now, even if no row should be left to attack
             ball.check(data.x[:1], subject.model.bounds)
@@ -116,6 +115,8 @@ def run(
     Args:  shard: (i, m) does the jobs i, i + m, ...; m processes share a folder, and whoever comes last assembles.
     Returns:  the run; None if jobs of other shards are still missing.
     """
+    if not isinstance(command, str):
+        raise ArgumentTypeError(f"command={shown(command)} must be text: what reproduces the run")
     draw = draw and pictures.is_image(plan.data.x)
     if draw:
         pictures.require_pillow()
@@ -168,6 +169,8 @@ def _recorded(plan: Plan, found: Assembly, started: str, command: str) -> Evalua
         rows=len(data),
         shape=list(data.x.shape[1:]),
         classes=list(data.classes),
+        labels=data.y.tolist(),
+        ids=data.rows.tolist(),
     )
     told = [*found.findings, *findings.of_data(about)]
     told += [finding for model in found.models for finding in findings.of_model(model, about, plan.target)]
@@ -182,7 +185,7 @@ def _recorded(plan: Plan, found: Assembly, started: str, command: str) -> Evalua
     }
     record = RunRecord(
         spec=spec,
-        command=command,
+        command=command.encode("utf-8", "backslashreplace").decode(),  # names of files may be no text
         data=about,
         models=found.models,
         findings=sorted(told, key=lambda f: ("error", "warning", "note").index(f.level)),
@@ -195,37 +198,6 @@ def _recorded(plan: Plan, found: Assembly, started: str, command: str) -> Evalua
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _check(
-    models: Mapping[str, Classifier],
-    data: Dataset,
-    balls: Sequence[Ball],
-    attacks: Sequence[str | Attack],
-    batch_size: int | None,
-) -> None:
-    if not models or not balls or not attacks:
-        raise SettingError("an evaluation needs at least one model, one attack and one ball (norm and eps)")
-    if not len(data):
-        raise DataError(f"{data.name} has no rows; give at least one")
-    if batch_size is not None and batch_size < 1:
-        raise SettingError(f"batch_size={batch_size} must be >= 1, or None")
-    for ball in balls:
-        if isinstance(ball.eps, Tensor):
-            raise SettingError("an evaluation needs one eps for each ball; give several balls for several radii")
-        if math.isinf(ball.eps):
-            raise SettingError(f"{ball!r} has no border; an evaluation needs a finite eps, in input units")
-    low, high = float(data.x.min()), float(data.x.max())
-    for name, model in models.items():
-        if not model.bounds.lower <= low <= high <= model.bounds.upper:
-            raise DataError(
-                f"{data.name} runs from {low:g} to {high:g}, the inputs of {name} from {model.bounds.lower:g} to "
-                f"{model.bounds.upper:g}; give Classifier the bounds of your inputs"
-            )
-    for attack in attacks:
-        own = None if isinstance(attack, str) else getattr(attack, "ball", None)
-        if own is not None and list(balls) != [own]:
-            raise SettingError(f"{attack.name} has {own!r}, the evaluation {list(balls)!r}; give both the same ball")  # type: ignore[union-attr]
 
 
 def _environment(device: torch.device) -> dict[str, str]:

@@ -3,41 +3,98 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saddlepoint.classifier import Classifier
+from saddlepoint.errors import ModelError
 from saddlepoint.records import FOOLED, AttackRecord, DataRecord, Finding, ModelRecord, ThreatRecord
 
 _FEW_ROWS = 1000
 
 
 def of_outputs(name: str, model: Classifier, x: Tensor) -> Iterator[Finding]:
-    """Look at a model's outputs on a few clean inputs x: probabilities in place of logits, or randomness."""
-    yield from of_logits(name, *twice(model, x))
+    """Look at a model's outputs on a few clean inputs x: probabilities, randomness, dependence on the mode."""
+    yield from of_logits(name, *twice(model, x), in_training(model, x))
 
 
 def twice(model: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The logits of x, asked for two times."""
+    """The logits of x, asked for two times.
+
+    Raises:  ModelError if the model changes its input, or the number of its classes.
+    """
+    given = x.clone()  # what a model does to it is not done to the data set
     with torch.no_grad(), model.frozen():
-        return model.logits(x), model.logits(x)
-
-
-def of_logits(name: str, first: Tensor, second: Tensor) -> Iterator[Finding]:
-    """The same of the logits (n, k) of two looks."""
-    if bool((first >= 0).all()) and bool(((first.sum(1) - 1).abs() < 1e-4).all()):
-        yield Finding(
-            level="warning",
-            title="The outputs look like probabilities",
-            evidence=f"all outputs on {len(first)} inputs are >= 0 and sum to 1 in each row",
-            remedy="Return logits (leave out the last softmax): its saturation hides gradients, which weakens attacks.",
-            model=name,
+        first, second = model.logits(given), model.logits(given)
+    if not torch.equal(given, x):
+        raise ModelError("the model changes its input in place; write x = x - mean, not x -= mean, nor x.sub_(mean)")
+    if first.shape != second.shape:
+        raise ModelError(
+            f"the model returned logits of shape {tuple(first.shape)}, then {tuple(second.shape)}; "
+            "it must have the same classes each time"
         )
+    return first, second
+
+
+def in_training(model: Classifier, x: Tensor) -> Tensor | None:
+    """The logits of x in the mode that the module was given in, NaN if it fails there; None if that is evaluation mode.
+
+    This is no part of an attack and not counted; buffers and random numbers are as before.
+    """
+    module = model.module
+    if not isinstance(module, nn.Module) or not any(part.training for part in module.modules()):
+        return None
+    kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    try:
+        with torch.no_grad(), torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+            return model.uncounted().logits(x.clone())
+    except ModelError:  # such as batch normalisation of one row
+        return torch.full((len(x), model.num_classes or 1), torch.nan)
+    finally:
+        for name, buffer in module.named_buffers():
+            buffer.copy_(kept[name])
+
+
+def of_logits(name: str, first: Tensor, second: Tensor, training: Tensor | None = None) -> Iterator[Finding]:
+    """The same of the logits (n, k) of two looks, and of one in training mode, if the model was given in it."""
+    yield from _of_scale(name, first)
     if not torch.equal(first.nan_to_num(), second.nan_to_num()):
         yield Finding(
             level="warning",
             title="The model is random",
             evidence=f"two passes over {len(first)} inputs differ by up to {(first - second).abs().max().item():.3g}",
             remedy="Switch the randomness off, or take the numbers as optimistic: attacks need averaged gradients.",
+            model=name,
+        )
+    elif training is not None and not _alike(first, training):
+        yield Finding(
+            level="warning",
+            title="The model was given in training mode",
+            evidence=f"on {len(first)} inputs its outputs there are not those in evaluation mode",
+            remedy="Evaluation mode was attacked and judged, and every flag set back; call model.eval() to say so.",
+            model=name,
+        )
+
+
+def _alike(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
+def _of_scale(name: str, logits: Tensor) -> Iterator[Finding]:
+    """Probabilities, or their logarithms, in place of logits."""
+    if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-4).all()):
+        yield Finding(
+            level="warning",
+            title="The outputs look like probabilities",
+            evidence=f"all outputs on {len(logits)} inputs are >= 0 and sum to 1 in each row",
+            remedy="Return logits (leave out the last softmax): its saturation hides gradients, which weakens attacks.",
+            model=name,
+        )
+    elif bool((logits <= 0).all()) and bool(((logits.exp().sum(1) - 1).abs() < 1e-4).all()):
+        yield Finding(
+            level="warning",
+            title="The outputs look like log-probabilities",
+            evidence=f"all outputs on {len(logits)} inputs are <= 0, and their exponentials sum to 1 in each row",
+            remedy="Return logits (leave out the last log-softmax): the classes stay, and rounding hides no gradient.",
             model=name,
         )
 
@@ -65,8 +122,8 @@ def of_model(model: ModelRecord, data: DataRecord, target: str) -> Iterator[Find
         )
 
 
-def of_tally(name: str, attack: str, unconfirmed: int, strayed: int) -> Iterator[Finding]:
-    """What the judge said against an attack: claims that it did not confirm, points outside ball or box."""
+def of_tally(name: str, attack: str, unconfirmed: int, strayed: int, unreported: int = 0) -> Iterator[Finding]:
+    """What speaks against an attack: claims that the judge did not confirm, points outside, passes that it hid."""
     if unconfirmed:
         yield Finding(
             level="warning",
@@ -81,6 +138,14 @@ def of_tally(name: str, attack: str, unconfirmed: int, strayed: int) -> Iterator
             title="Points outside ball or box",
             evidence=f"{strayed} points that {attack} returned",
             remedy="They count as undefined. Mend the attack.",
+            model=name,
+        )
+    if unreported:
+        yield Finding(
+            level="warning",
+            title="Passes that were not reported",
+            evidence=f"the meter saw {unreported} passes of rows more than {attack} accounts for",
+            remedy="Its passes are too low in every table: do not compare its cost with others before it is mended.",
             model=name,
         )
 

@@ -13,14 +13,17 @@ from torch import Tensor, nn
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
-from saddlepoint.evaluation.findings import twice
-from saddlepoint.evaluation.suites import build, settings
+from saddlepoint.evaluation.findings import in_training, twice
+from saddlepoint.evaluation.suites import Named, build, settings
 from saddlepoint.problem import Limits
 from saddlepoint.records import NUMERICS_VERSION
 from saddlepoint.solve import Attack, IterativeAttack
 
 ROWS = 500
 """Rows of one job: what a killed run can lose. No number depends on it."""
+
+FORMAT = 2
+"""Of an outcome: raised when one gains a field, so that older ones are computed again."""
 
 _PROCESS = uuid.uuid4().hex  # in the key of what cannot be recognised in another process
 
@@ -33,7 +36,7 @@ class Subject:
     Args:
         fingerprint: of its parameters, class, bounds and normalisation;  probe: its logits on the first rows.
         lasting: whether its numbers may be reused by another process: not if it is random, or a plain function.
-        looks: the logits of two looks at the first rows.
+        looks: the logits of two looks at the first rows, and in training mode if the model was given in it.
     """
 
     name: str
@@ -41,7 +44,7 @@ class Subject:
     fingerprint: str
     probe: list[float]
     lasting: bool
-    looks: tuple[Tensor, Tensor]
+    looks: tuple[Tensor, Tensor, Tensor | None]
 
 
 @final
@@ -73,7 +76,10 @@ class Job:
 class Plan:
     """Every job of an evaluation, in order.
 
-    Args:  threats: the attacks of each ball;  target, seed, limits: as asked for.
+    Args:
+        threats: the attacks of each ball;  target, seed, limits: as asked for.
+        parts: the rows of each job and their fingerprint.
+        every_point: outcomes hold the points of all rows that were attacked, not only of those that were fooled.
     """
 
     data: Dataset
@@ -82,7 +88,8 @@ class Plan:
     target: str
     seed: int
     limits: Limits
-    parts: Sequence[tuple[range, str]] = field(default=())  # rows and their fingerprint
+    parts: Sequence[tuple[range, str]] = field(default=())
+    every_point: bool = False
 
     def jobs(self) -> Iterator[Job]:
         """The clean rows of a model first, then each attack of each ball."""
@@ -109,13 +116,19 @@ class Plan:
             "target": self.target,
             "seed": self.seed,
             "limits": settings_of(self.limits),
+            "points": self._points,
         }
+
+    @property
+    def _points(self) -> str:
+        return "all" if self.every_point else "fooled"
 
     def _key(self, subject: Subject, ball: Ball | None, attack: Attack | None, rows: str) -> str:
         model = subject.model
         lasting = subject.lasting and (attack is None or isinstance(attack, IterativeAttack))
         about = {
             "numerics": NUMERICS_VERSION,
+            "format": FORMAT,
             "model": subject.fingerprint,
             "dtype": str(model.dtype),
             "autocast": str(model.autocast),
@@ -127,6 +140,7 @@ class Plan:
             "target": self.target,
             "seed": self.seed,
             "limits": settings_of(self.limits),
+            "points": self._points,
             "process": None if lasting else _PROCESS,
         }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -136,14 +150,14 @@ def make_plan(
     models: Mapping[str, Classifier],
     data: Dataset,
     balls: Sequence[Ball],
-    attacks: Sequence[str | Attack],
+    attacks: Sequence[Named | Attack],
     *,
     target: str,
     seed: int,
     limits: Limits,
 ) -> Plan:
     """The plan of an evaluation; looks at each model twice on 16 rows to see whether it is random."""
-    threats = [(ball, [build(a, ball) if isinstance(a, str) else a for a in attacks]) for ball in balls]
+    threats = [(ball, [build(a, ball) if isinstance(a, str | Mapping) else a for a in attacks]) for ball in balls]
     subjects = [_subject(name, model, data) for name, model in models.items()]
     ranges = [range(i, min(i + ROWS, len(data))) for i in range(0, len(data), ROWS)]
     parts = [(rows, _rows(data, rows)) for rows in ranges]
@@ -160,12 +174,15 @@ def _attack(attack: Attack) -> dict[str, Any]:
 
 
 def _subject(name: str, model: Classifier, data: Dataset) -> Subject:
-    first, second = (logits.cpu() for logits in twice(model, data.x[:16].to(model.device)))
+    x = data.x[:16].to(model.device)
+    first, second = (logits.cpu() for logits in twice(model, x))
+    training = in_training(model, x)
     lasting = isinstance(model.module, nn.Module) and torch.equal(first.nan_to_num(), second.nan_to_num())
     code = f"{type(model.module).__module__}.{type(model.module).__qualname__}"
     mark = f"{model.fingerprint} {code} {'' if lasting else _PROCESS}"
     probe = [round(value, 6) for value in first.double().nan_to_num().flatten().tolist()]
-    return Subject(name, model, hashlib.sha256(mark.encode()).hexdigest(), probe, lasting, (first, second))
+    looks = (first, second, None if training is None else training.cpu())
+    return Subject(name, model, hashlib.sha256(mark.encode()).hexdigest(), probe, lasting, looks)
 
 
 def _rows(data: Dataset, rows: range) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from safetensors.torch import save as encode
 from torch import Tensor
 
 from saddlepoint._files import locked, write_atomic
-from saddlepoint.errors import RecordError
+from saddlepoint.errors import RecordError, shown
 
 Outcome = dict[str, Tensor]
 """What one job found, as tensors on the CPU."""
@@ -124,6 +124,13 @@ def usable(folder: Path) -> Path:
 
     Raises:  RecordError otherwise.
     """
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            folder.stat()
+    except (OSError, ValueError) as error:  # too long, no path at all, or not for us
+        raise RecordError(
+            f"the folder {shown(folder.name)} cannot be used: {shown(error)}; give another --out"
+        ) from error
     if folder.exists() and not folder.is_dir():
         raise RecordError(f"{folder.name!r} is a file; give --out a folder")
     standing = next(path for path in (folder, *folder.parents) if os.path.exists(path))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.classifier import Classifier
-from saddlepoint.errors import SpecError
+from saddlepoint.errors import SpecError, shown
 from saddlepoint.noise import Noise
 
 
@@ -34,6 +34,7 @@ def check(spec: str, classes: int) -> None:
 
     Raises:  SpecError.
     """
-    if spec in ("none", "least-likely", "random") or (spec.isdecimal() and int(spec) < classes):
+    if spec in ("none", "least-likely", "random") or (spec.isdecimal() and len(spec) < 10 and int(spec) < classes):
         return
-    raise SpecError(f"target={spec!r} must be none, least-likely, random, or a class of the model, 0 to {classes - 1}")
+    classes_of = f"a class of the model, 0 to {classes - 1}"
+    raise SpecError(f"target={shown(spec)} must be none, least-likely, random, or {classes_of}")

@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.classifier import Classifier
+from saddlepoint.classifier import Classifier, told
 
 
 @final
@@ -14,7 +14,9 @@ from saddlepoint.classifier import Classifier
 class Verdicts:
     """(n,) each: fooled, undefined (output not finite, or the point left ball or box), outside; the rest held.
 
-    ``predicted`` (n,) are the classes the bare module gives to the points, ``distance`` (n,) is that from x0.
+    ``predicted`` (n,) are the classes the bare module gives to the points, ``distance`` (n,) is that from x0, ``room``
+    (n,) is what is left until the row is fooled: how far the label's logit is above the next one, or, where there is a
+    target, its logit below the highest other one.
     """
 
     fooled: Tensor
@@ -22,6 +24,7 @@ class Verdicts:
     outside: Tensor
     predicted: Tensor
     distance: Tensor
+    room: Tensor
 
 
 def judge(
@@ -43,7 +46,16 @@ def judge(
     defined = logits.isfinite().all(1)
     predicted = logits.argmax(1)
     hit = predicted != y if target is None else predicted == target
-    return Verdicts(hit & defined & ~outside, ~defined | outside, outside, predicted, reach)
+    return Verdicts(hit & defined & ~outside, ~defined | outside, outside, predicted, reach, _room(logits, y, target))
+
+
+def _room(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
+    """(n,), in logit units; positive where a row holds."""
+    goal = y if target is None else target
+    own = torch.arange(logits.shape[1], device=logits.device) == goal.unsqueeze(1)
+    inf = float("inf")
+    gap = logits.masked_fill(~own, -inf).amax(1) - logits.masked_fill(own, -inf).amax(1)
+    return gap if target is None else -gap
 
 
 def _ask(model: Classifier, x: Tensor) -> Tensor:
@@ -59,7 +71,7 @@ def _ask(model: Classifier, x: Tensor) -> Tensor:
     try:
         for part, _ in flags:
             part.training = False
-        with torch.no_grad():
+        with torch.no_grad(), told(x):
             output = module(inner if model.dtype is None else inner.to(model.dtype))
     finally:
         for part, training in flags:

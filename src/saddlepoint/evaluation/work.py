@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.data import Dataset
-from saddlepoint.errors import InputError
+from saddlepoint.errors import ArgumentTypeError, InputError
 from saddlepoint.evaluation import targets
 from saddlepoint.evaluation.plan import Job, Plan
 from saddlepoint.evaluation.store import Outcome
@@ -16,7 +16,7 @@ from saddlepoint.evaluation.verify import judge
 from saddlepoint.noise import Noise
 from saddlepoint.records import FOOLED, HELD, UNDEFINED, WRONG
 from saddlepoint.result import AttackResult
-from saddlepoint.solve import Attack
+from saddlepoint.solve import Attack, IterativeAttack
 
 CODES = (HELD, WRONG, FOOLED, UNDEFINED)
 """A verdict is stored as its place here."""
@@ -27,12 +27,13 @@ _LARGEST_BATCH = 512
 @final
 @dataclass(frozen=True)
 class Answer:
-    """One attacked batch: inputs, labels, targets and what the attack returned."""
+    """One attacked batch: inputs, labels, targets, what the attack returned, and the passes that it kept to itself."""
 
     x: Tensor
     y: Tensor
     target: Tensor | None
     result: AttackResult
+    unreported: int
 
 
 @final
@@ -67,7 +68,8 @@ class Worker:
         """Attack the rows that are right when clean.
 
         Returns:  rows (m,): places in the data set that were attacked;  codes, predicted, forwards, backwards,
-            distance, claimed, strayed (m,);  found (f,) and x (f, *f): places and points of the fooled rows.
+            distance, room, claimed, strayed (m,);  found (f,) and x (f, *f): places and points of the fooled rows,
+            or of all that were attacked if the plan wants every point.
         """
         assert job.attack is not None
         start, data = time.monotonic(), self.plan.data
@@ -78,7 +80,7 @@ class Worker:
             part = rows[done : done + self.batch_size]
             answer = self._batch(job, job.attack, part)
             if answer is not None:  # else memory did not suffice: the same rows again, fewer at once
-                parts.append(_judged(job, part, answer))
+                parts.append(_judged(job, part, answer, every_point=self.plan.every_point))
                 done += len(part)
         if not parts:
             parts = [_nothing(data)]
@@ -92,11 +94,15 @@ class Worker:
         noise = Noise(self.plan.seed).at(ids)
         try:
             target = targets.choose(self.plan.target, model, x, y, noise)
+            before = model.meter.forwards, model.meter.backwards
             result = attack(model, x, y, target=target, noise=noise.child(attack.name), limits=self.plan.limits)
         except (torch.OutOfMemoryError, MemoryError):
             self._halve(len(rows))
             return None
-        return Answer(x, y, target, result)
+        if not isinstance(result, AttackResult):
+            raise ArgumentTypeError(f"{attack.name} returned {type(result).__name__}; it must return an AttackResult")
+        seen = model.meter.forwards - before[0], model.meter.backwards - before[1]
+        return Answer(x, y, target, result, _unreported(attack, seen, result))
 
     def _halve(self, rows: int) -> None:
         """Half as many at once as did not fit; raises the error at hand if that was one row."""
@@ -105,7 +111,7 @@ class Worker:
         self.batch_size = rows // 2
 
 
-def _judged(job: Job, rows: Tensor, answer: Answer) -> Outcome:
+def _judged(job: Job, rows: Tensor, answer: Answer, *, every_point: bool) -> Outcome:
     """Verdicts on one batch, as kept."""
     assert job.ball is not None
     result, target = answer.result, answer.target
@@ -119,7 +125,7 @@ def _judged(job: Job, rows: Tensor, answer: Answer) -> Outcome:
     vacuous = torch.zeros_like(answer.y, dtype=torch.bool) if target is None else target == answer.y
     fooled = verdict.fooled & ~vacuous
     undefined = verdict.undefined | (result.undefined & ~fooled)
-    hit = (fooled & ~undefined).cpu()
+    kept = (fooled & ~undefined).cpu() | every_point
     return {
         "rows": rows,
         "codes": _codes(fooled, undefined, FOOLED),
@@ -127,21 +133,36 @@ def _judged(job: Job, rows: Tensor, answer: Answer) -> Outcome:
         "forwards": result.forwards.cpu(),
         "backwards": result.backwards.cpu(),
         "distance": verdict.distance.float().cpu(),
+        "room": torch.where(vacuous, float("inf"), verdict.room).float().cpu(),
         "claimed": (result.success & ~verdict.fooled & ~verdict.outside).cpu(),
         "strayed": verdict.outside.cpu(),
-        "found": rows[hit],
-        "x": result.x.detach().cpu()[hit],
+        "unreported": (torch.arange(len(rows)) == 0) * answer.unreported,  # of the batch, beside its first row
+        "found": rows[kept],
+        "x": result.x.detach().cpu()[kept],
     }
+
+
+def _unreported(attack: Attack, seen: tuple[int, int], result: AttackResult) -> int:
+    """Passes of rows that the meter saw beyond those that an attack from elsewhere may account for.
+
+    That is every row in as many passes as the busiest row tells of, and one more forward to verify. The driver counts
+    for attacks of its own kind, and the meter for functions.
+    """
+    if isinstance(attack, IterativeAttack) or type(attack).__module__.startswith("saddlepoint."):
+        return 0
+    told = [len(passes) * int(passes.max()) for passes in (result.forwards + 1, result.backwards)]
+    return sum(max(0, counted - most) for counted, most in zip(seen, told, strict=True))
 
 
 def _nothing(data: Dataset) -> Outcome:
     """The outcome of a job without rows to attack."""
     whole, flag = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool)
-    names = dict.fromkeys(("rows", "predicted", "forwards", "backwards", "found"), whole)
+    names = dict.fromkeys(("rows", "predicted", "forwards", "backwards", "unreported", "found"), whole)
     return {
         **{name: tensor.clone() for name, tensor in names.items()},
         "codes": torch.zeros(0, dtype=torch.uint8),
         "distance": torch.zeros(0),
+        "room": torch.zeros(0),
         "claimed": flag,
         "strayed": flag.clone(),
         "x": data.x[:0].clone(),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from saddlepoint.balls import Bounds
 from saddlepoint.classifier import Classifier
-from saddlepoint.errors import ArgumentTypeError, ModelError, SettingError, SpecError, WeightsError, unknown
+from saddlepoint.errors import ArgumentTypeError, ModelError, SettingError, SpecError, WeightsError, shown, unknown
 from saddlepoint.models.nets import build
 from saddlepoint.models.weights import load_weights
 
@@ -49,10 +49,12 @@ def load_model(
         SpecError: if the spec names nothing.
         SettingError: if an argument does not go with this model, or the device cannot be used.
         ModelError: if the module cannot be imported, or its factory fails.
-        ArgumentTypeError: if the factory returns something else.
+        ArgumentTypeError: if the spec is no text, or the factory returns something else.
         WeightsError: if the weights cannot be read, or do not fit.
     """
     given = {name: value for name, value in (("bounds", bounds), ("mean", mean), ("std", std)) if value is not None}
+    if not isinstance(spec, str):
+        raise ArgumentTypeError(f"model {shown(spec)} must be text; this version knows {_AVAILABLE}")
     kind, colon, name = spec.partition(":")
     if kind == "zoo" and colon:
         return _from_zoo(name, device, [*given, *(["weights"] if weights is not None else [])])
@@ -194,9 +196,9 @@ def _placed(module: nn.Module, device: torch.device | str | None) -> nn.Module:
     if device is not None:
         try:
             module.to(device)
-        except (RuntimeError, AssertionError) as error:  # torch raises either where CUDA is missing
+        except (RuntimeError, AssertionError, TypeError) as error:  # torch raises any of them
             reason = str(error).splitlines()[0]
             raise SettingError(
-                f"device={str(device)!r} cannot be used ({reason}); use 'cpu' or a device that this machine has"
+                f"device={shown(device)} cannot be used ({reason}); use 'cpu' or a device that this machine has"
             ) from error
     return module.eval()

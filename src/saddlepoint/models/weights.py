@@ -9,7 +9,7 @@ from safetensors.torch import save as encode
 from torch import Tensor, nn
 
 from saddlepoint._files import write_atomic
-from saddlepoint.errors import WeightsError
+from saddlepoint.errors import WeightsError, shown
 
 _PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 
@@ -24,12 +24,13 @@ def load_weights(module: nn.Module, path: str | Path, sha256: str | None = None)
 
     Raises:  WeightsError if the file cannot be read, is no complete safetensors file, has another hash or does not fit.
     """
-    path = Path(path)
     try:
+        path = Path(path)
         content = path.read_bytes()
-    except OSError as error:
+    except (OSError, TypeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise WeightsError(
-            f"weights {str(path)!r} cannot be read ({error.strerror}); give the path of a .safetensors file"
+            f"weights {shown(str(path), 200)} cannot be read ({reason}); give the path of a .safetensors file"
         ) from error
     if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256.lower():
         raise WeightsError(

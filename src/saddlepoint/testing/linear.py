@@ -41,10 +41,11 @@ class LinearModel(nn.Module):
     def optimum(self, x0: Batch, y: Labels, ball: Ball, bounds: Bounds = Bounds()) -> Optimum:
         """The x in ball and box with the largest margin max_{j != y} z_j - z_y.
 
-        Per class j the margin is linear, and the best step is min(eps, room) along sign(w) in Linf, and
-        min(s |w|, room) in L2 with the s that uses up eps; the best class is then chosen.
+        Per class j the margin is linear, and the best step is min(eps, room) along sign(w) in Linf, min(s |w|, room)
+        in L2 with the s that uses up eps, and in L1 all the room of the largest |w|, then of the next, until eps is
+        used up; the best class is then chosen.
 
-        Args:  x0: (n, *f) in the box;  y: (n,);  ball: Linf or L2; only its norm and eps are used.
+        Args:  x0: (n, *f) in the box;  y: (n,);  ball: Linf, L2 or L1; only its norm and eps are used.
         """
         start = x0.detach().double().flatten(1)
         radius = torch.as_tensor(ball.eps, dtype=torch.float64, device=x0.device).expand(len(x0))
@@ -67,7 +68,7 @@ class LinearModel(nn.Module):
     ) -> PerRow:
         """Distance (n,) in float64 to the nearest point of the box where another class ties with y, inf if none does.
 
-        Args:  x0: (n, *f) in the box;  y: (n,);  ball: Linf or L2; only its norm is used.
+        Args:  x0: (n, *f) in the box;  y: (n,);  ball: Linf, L2 or L1; only its norm is used.
         """
         start = x0.detach().double().flatten(1)
         nearest = start.new_full((len(start),), torch.inf)
@@ -94,6 +95,11 @@ def _step(slope: Tensor, room: Tensor, radius: Tensor, norm: str) -> Tensor:
     size = slope.abs()
     if norm == "linf":
         return torch.where(size > 0, torch.minimum(room, radius[:, None]), 0)
+    if norm == "l1":
+        order, usable = _steepest_first(size, room)
+        before = usable.cumsum(1) - usable
+        taken = torch.minimum((radius[:, None] - before).clamp_min(0), usable)
+        return torch.zeros_like(size).scatter(1, order, taken)
     _known(norm)
     scale = _level(size.square(), (room / size).square(), radius.square()).sqrt()
     return torch.where(size > 0, torch.minimum(scale[:, None] * size, room), 0)
@@ -103,10 +109,23 @@ def _distance(size: Tensor, room: Tensor, gap: Tensor, norm: str) -> Tensor:
     """The shortest step (n,) that gains ``gap``, inf where the box does not let it."""
     if norm == "linf":
         return _level(size, room, gap)
+    if norm == "l1":
+        order, usable = _steepest_first(size, room)
+        slope = size.gather(1, order)
+        gained = (slope * usable).cumsum(1)
+        missing = (gap[:, None] - gained + slope * usable).clamp_min(0)  # what the features before leave over
+        step = torch.minimum(missing / slope.clamp_min(torch.finfo(slope.dtype).tiny), usable).sum(1)
+        return torch.where(gained[:, -1] >= gap, step, torch.inf)
     _known(norm)
     scale = _level(size.square(), room / size, gap)
     step = torch.where(size > 0, torch.minimum(scale[:, None] * size, room), 0)
     return torch.where(scale.isinf(), torch.inf, step.norm(dim=1))
+
+
+def _steepest_first(size: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
+    """The features (n, d) by falling slope, and their room in that order: none where the slope is zero."""
+    order = size.argsort(1, descending=True)
+    return order, torch.where(size > 0, room, 0).gather(1, order)
 
 
 def _level(weight: Tensor, cap: Tensor, goal: Tensor) -> Tensor:
@@ -123,4 +142,4 @@ def _level(weight: Tensor, cap: Tensor, goal: Tensor) -> Tensor:
 
 def _known(norm: str) -> None:
     if norm != "l2":
-        raise SettingError(f"norm={norm!r} has no closed form here; it must be 'linf' or 'l2'")
+        raise SettingError(f"norm={norm!r} has no closed form here; it must be 'linf', 'l2' or 'l1'")
