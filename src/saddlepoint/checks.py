@@ -1,11 +1,13 @@
 """What a caller may give an attack; every error says what to change."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from saddlepoint._typing import Batch, Labels, Logits
 from saddlepoint.classifier import Classifier
-from saddlepoint.errors import ArgumentTypeError, InputError
+from saddlepoint.errors import ArgumentTypeError, InputError, SettingError
 from saddlepoint.noise import Noise
 
 SLACK = 1e-6
@@ -71,3 +73,10 @@ def check_classes(logits: Logits, **labels: Labels | None) -> None:
                 f"{name} holds class {int(values.min())} to {int(values.max())}; "
                 f"the model has classes 0 to {logits.shape[1] - 1}"
             )
+
+
+def check_confidence(confidence: float) -> float:
+    """A margin that a point can have."""
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence < math.inf:
+        raise SettingError(f"confidence={confidence!r} must be a finite number >= 0, in logit units")
+    return confidence
