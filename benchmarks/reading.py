@@ -27,6 +27,7 @@ PATH = [
     Problem.look,
     Seen,
     Problem._forward,
+    Problem._afford,
     Classifier.logits,
     Classifier._normalised,
     cross_entropy,

@@ -180,7 +180,8 @@ def test_look(model, x, y, loss, aimed):
     assert torch.equal(seen.loss, values)
     torch.testing.assert_close(seen.grad, torch.autograd.grad(values.sum(), leaf)[0])
     assert torch.equal(seen.success, logits.argmax(1) == target if aimed else logits.argmax(1) != y)
-    assert not any(tensor.requires_grad for tensor in seen)
+    assert not any(tensor.requires_grad for tensor in seen[:4])
+    assert seen.graph is None
     assert (problem.record.forwards, problem.record.backwards) == (1, 1)
 
 
@@ -329,3 +330,91 @@ def test_problem_tells_the_geometry_of_its_rows(model, x, y):
     assert torch.equal(problem.steepest_step(grad), L2(0.3).steepest_step(grad))
     assert torch.equal(problem.project(x + grad), L2(0.3).project(x + grad, x, model.bounds))
     assert problem.record.keep is Keep.MAX_LOSS
+
+
+# Several gradients of one forward pass, confidence, and minimum distance.
+
+
+class _Rounded(torch.autograd.Function):
+    """The identity, whose gradient cannot be batched."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.clone() if bool((grad == grad).all()) else grad  # a decision on values has no batched form
+
+
+class _Hard(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(_Rounded.apply(x))
+
+
+@pytest.mark.parametrize("wrap", [lambda module: module, _Hard])
+@pytest.mark.parametrize("m", [1, 3])
+def test_gradients_of_several_logits_from_one_forward(model, x, y, wrap, m):
+    module, model = model.module, Classifier(wrap(model.module))
+    problem = opened(model, x, y)
+    problem.model.meter.forwards = problem.model.meter.backwards = 0
+    with torch.enable_grad():
+        seen = problem.look(x, gradient=False, graph=True)
+    weights = torch.randn(m, 5, 3, generator=torch.Generator().manual_seed(2))
+    found = problem.gradients(seen, weights)
+    wanted = torch.einsum("mnk,kd->mnd", weights, module.weight).view(m, 5, 2, 3)
+    torch.testing.assert_close(found, wanted.detach())
+    assert not found.requires_grad
+    assert (problem.record.forwards, problem.record.backwards) == (1, m)
+    assert (model.meter.forwards, model.meter.backwards) == (5, 5 * m)
+    assert seen.grad.numel() == 0
+
+
+def test_gradients_of_a_model_that_ignores_its_input(x):
+    model = Classifier(ConstantModel(torch.tensor([0.0, 1.0, 2.0])))
+    problem = opened(model, x, torch.full((5,), 2))
+    seen = problem.look(x, gradient=False, graph=True)
+    assert (problem.gradients(seen, torch.ones(2, 5, 3)) == 0).all()
+
+
+def test_gradients_stay_within_the_budget(model, x, y):
+    limits = Limits(backwards=torch.tensor([2.0, 9.0, 1.0, 9.0, 0.0]))
+    problem = opened(model, x, y, limits=limits)
+    seen = problem.look(x, gradient=False, graph=True)
+    problem.gradients(seen, torch.ones(2, 5, 3))
+    assert problem.record.settled.tolist() == [False, False, True, False, True]
+    problem.gradients(seen, torch.ones(2, 5, 3))
+    assert problem.record.settled.tolist() == [True, False, True, False, True]
+    with pytest.raises(Spent):
+        problem.gradients(seen, torch.ones(8, 5, 3))
+    assert problem.record.result(model, ATTACK.ball, margin, x, y, None).backwards.tolist() == [2, 4, 0, 4, 0]
+
+
+def test_success_needs_the_confidence_asked_for():
+    model = Classifier(LinearModel(torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, -0.5])))
+    x, y = torch.tensor([[0.4]]), torch.tensor([0])
+    for confidence, wanted in ((0.0, True), (0.2, True), (0.35, False)):
+        problem = opened(model, x, y, FGSM(ball=Linf(0.4), keep=Keep.FIRST_SUCCESS, confidence=confidence))
+        assert problem.look(torch.tensor([[0.8]])).success.tolist() == [wanted]  # its margin is 0.3
+        assert problem.empty is wanted
+
+
+@pytest.mark.parametrize("confidence", [-1.0, float("nan"), float("inf"), "2", True])
+@pytest.mark.usefixtures("unchecked")
+def test_a_confidence_that_cannot_be(model, x, y, confidence):
+    with pytest.raises(SettingError, match=r"confidence=.* must be a finite number >= 0, in logit units"):
+        opened(model, x, y, PGD(ball=Linf(0.1), confidence=confidence))
+
+
+def test_under_min_distance_points_beyond_eps_are_no_candidates():
+    model = Classifier(LinearModel(torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, -0.5])))
+    x, y = torch.tensor([[0.4], [0.4]]), torch.tensor([0, 0])
+    problem = opened(model, x, y, PGD(ball=Linf(torch.tensor([0.2, 0.3])), keep=Keep.MIN_DISTANCE))
+    assert problem.look(torch.full((2, 1), 0.65)).success.tolist() == [False, True]
+    result = problem.result()
+    assert result.success.tolist() == [False, True]
+    assert result.x.flatten().tolist() == pytest.approx([0.4, 0.65])

@@ -5,6 +5,7 @@ from saddlepoint import errors as errors
 from saddlepoint import losses as losses
 from saddlepoint.api import Run as Run
 from saddlepoint.api import evaluate as evaluate
+from saddlepoint.balls import L0 as L0
 from saddlepoint.balls import L1 as L1
 from saddlepoint.balls import L2 as L2
 from saddlepoint.balls import Ball as Ball
@@ -23,6 +24,7 @@ from saddlepoint.result import Keep as Keep
 __version__ = "0.1.0"
 
 __all__ = [
+    "L0",
     "L1",
     "L2",
     "AttackResult",

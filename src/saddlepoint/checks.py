@@ -132,3 +132,10 @@ def check_limits(
         raise SettingError(f"shrink_at={shown(shrink_at)} must lie in [0, 1]; 0 switches shrinking off")
     if check_every is not None and (not isinstance(check_every, int) or check_every < 1):
         raise SettingError(f"check_every={shown(check_every)} must be an integer >= 1")
+
+
+def check_confidence(confidence: float) -> float:
+    """A margin that a point can have."""
+    if isinstance(confidence, bool) or not is_number(confidence) or not 0 <= confidence < math.inf:
+        raise SettingError(f"confidence={shown(confidence)} must be a finite number >= 0, in logit units")
+    return confidence

@@ -109,6 +109,24 @@ class Classifier:
             logits.register_hook(partial(self.meter.backward, len(x)))
         return logits
 
+    def gradients(self, logits: Logits, x: Batch, cotangents: Tensor) -> Tensor:
+        """Gradients (m, n, *f) with respect to x of m weighted sums of logits, from the forward pass that gave them.
+
+        One batched backward pass, or m single ones where the model holds a function that cannot be batched.
+
+        Args:  cotangents: (m, n, k), the weights.
+        """
+        if not logits.requires_grad:  # the output does not depend on the input
+            return x.new_zeros(len(cotangents), *x.shape)
+        before = self.meter.backwards
+        take = partial(torch.autograd.grad, logits, x, retain_graph=True, materialize_grads=True)
+        try:
+            grads: Tensor = take(cotangents, is_grads_batched=True)[0]
+        except RuntimeError:
+            grads = torch.stack([take(each)[0] for each in cotangents])
+        self.meter.backwards = before + len(cotangents) * len(x)  # the hook sees a batched pass once
+        return grads
+
     def predict(self, x: Batch, *, batch_size: int = 512) -> Labels:
         """The most likely class of each row (n,), without gradients, in chunks; raises as :meth:`logits`."""
         if not len(x):

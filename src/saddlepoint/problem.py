@@ -10,9 +10,9 @@ from torch import Tensor
 from saddlepoint import _tree
 from saddlepoint._typing import Batch, Labels, Logits, Mask, PerRow
 from saddlepoint.balls import Ball, Bounds
-from saddlepoint.checks import check_call, check_classes, check_labels, check_limits, check_rows
+from saddlepoint.checks import check_call, check_classes, check_confidence, check_labels, check_limits, check_rows
 from saddlepoint.classifier import Classifier, told
-from saddlepoint.losses import Loss, fooled
+from saddlepoint.losses import Loss, fooled, margin
 from saddlepoint.noise import Noise
 from saddlepoint.result import AttackResult, Keep, Record
 
@@ -60,17 +60,23 @@ class Setting(Protocol):
     def keep(self) -> Keep:
         """Which point is returned."""
 
+    @property
+    def confidence(self) -> float:
+        """The margin at which a row counts as solved."""
+
 
 class Seen(NamedTuple):
     """What one look at a batch of points told.
 
-    logits (n, k), loss (n,), gradient of the loss (n, *f), empty where none was asked for, success (n,).
+    logits (n, k), loss (n,), gradient of the loss (n, *f), empty where none was asked for, success (n,), and for
+    :meth:`Problem.gradients` the graph, where it was asked for.
     """
 
     logits: Logits
     loss: PerRow
     grad: Tensor
     success: Mask
+    graph: tuple[Tensor, Tensor] | None
 
 
 @final
@@ -82,6 +88,7 @@ class Problem:
         x0: (n, *f) clean inputs;  y: (n,) labels;  target: (n,) goal of a targeted attack, or None.
         aim: (n,) class that the loss steers to, or None for away from y; the target unless another was given.
         ball, bounds: the perturbation set of these rows;  noise: bound to their ids;  limits: their budget.
+        confidence: a point counts as a success only with a margin of at least this, in logit units.
         record: best points and counters.
     """
 
@@ -95,6 +102,7 @@ class Problem:
     noise: Noise
     limits: Limits
     record: Record
+    confidence: float
 
     @classmethod
     def open(  # one line for what the caller gave, one for the rest
@@ -107,8 +115,8 @@ class Problem:
         noise, record = noise.at(check_rows(noise, x0)), Record(x0, attack.keep, limits.seconds)
         labels = model.predict(x0) if y is None else check_labels(y, x0, "y")
         record.count(forwards=int(y is None))
-        aim = target if aim is None else check_labels(aim, x0, "aim")
-        return cls(model, x0, labels, target, aim, attack.ball, attack.loss, noise, limits, record)
+        aim, confidence = target if aim is None else check_labels(aim, x0, "aim"), check_confidence(attack.confidence)
+        return cls(model, x0, labels, target, aim, attack.ball, attack.loss, noise, limits, record, confidence)
 
     @property
     def bounds(self) -> Bounds:
@@ -137,23 +145,35 @@ class Problem:
         """The unit step that gains most on a linear loss of this gradient; from x, where that is given."""
         return self.ball.steepest_step(grad, x, self.bounds)
 
-    def look(self, x: Batch, *, gradient: bool = True, aim: Labels | None = None) -> Seen:
+    def look(self, x: Batch, *, gradient: bool = True, graph: bool = False, aim: Labels | None = None) -> Seen:
         """Evaluate the points x (n, *f), count the passes, keep the best.
 
         Args:  gradient: also return the gradient of the loss; its entries that are not finite are 0.
-            aim: (n,) class that the loss steers to, in place of the problem's own.
+            graph: also keep what :meth:`gradients` needs;  aim: (n,) class that the loss steers to, not the problem's.
         """
-        with torch.set_grad_enabled(gradient):
-            x = x.detach().requires_grad_(gradient)
+        with torch.set_grad_enabled(gradient or graph):
+            x = x.detach().requires_grad_(gradient or graph)
             logits = self._forward(x, backwards=int(gradient))
             loss = self.loss(logits, self.y, self.aim if aim is None else aim)
             grad = self._gradient(loss, x) if gradient else x.new_empty(0)
+        kept = (x, logits) if graph else None
         logits, loss, x = logits.detach(), loss.detach(), x.detach()
-        defined = logits.abs().amax(1) < torch.inf  # NaN is not
-        success = fooled(logits, self.y, self.target) & defined
-        distance = self.ball.distance(x, self.x0) if self.record.keep is Keep.MIN_DISTANCE else None
+        success, defined, distance = self._judge(x, logits)
         finite = self.record.update(x, loss, success, defined, distance, grad.sum())
-        return Seen(logits, loss, grad if finite else grad.nan_to_num(0.0, 0.0, 0.0), success)
+        return Seen(logits, loss, grad if finite else grad.nan_to_num(0.0, 0.0, 0.0), success, kept)
+
+    def gradients(self, seen: Seen, cotangents: Tensor) -> Tensor:
+        """Gradients (m, n, *f) of m combinations of the logits, from the one forward pass of ``seen``.
+
+        Each counts as a backward pass; entries that are not finite are 0.
+
+        Args:  seen: of a look with ``graph=True`` in the same step;  cotangents: (m, n, k), the weights of the logits.
+        """
+        assert seen.graph is not None, "look(..., graph=True) keeps the graph"
+        self._afford(backwards=len(cotangents))
+        self.record.count(backwards=len(cotangents))
+        x, logits = seen.graph
+        return self.model.gradients(logits, x, cotangents).nan_to_num(0.0, 0.0, 0.0)
 
     def logits(self, x: Batch) -> Logits:
         """Logits (n, k) of the points x, without gradient: counted, but not candidates for the result."""
@@ -184,17 +204,32 @@ class Problem:
         return self.record.result(self.model, self.ball, self.loss, self.x0, self.y, self.target)
 
     def _forward(self, x: Batch, *, backwards: int = 0) -> Logits:
+        self._afford(forwards=1, backwards=backwards)
+        logits = self.model.logits(x)
+        self.record.count(forwards=1)
+        if self.record.forwards <= 2:  # the first look, also where a pass before it asked for the labels
+            check_classes(logits, y=self.y, target=self.target, aim=self.aim)
+        return logits
+
+    def _afford(self, *, forwards: int = 0, backwards: int = 0) -> None:
+        """Settle the rows whose budget these passes would exceed; stop the attack if none is left."""
         record, limits = self.record, self.limits
-        over = (record.forwards + 1 > limits.forwards) | (record.backwards + backwards > limits.backwards)
+        over = (record.forwards + forwards > limits.forwards) | (record.backwards + backwards > limits.backwards)
         if over is not False:
             record.settle(over)
         if self.empty or record.late:
             raise Spent
-        logits = self.model.logits(x)
-        record.count(forwards=1)
-        if record.forwards <= 2:  # the first look, also where a pass before it asked for the labels
-            check_classes(logits, y=self.y, target=self.target, aim=self.aim)
-        return logits
+
+    def _judge(self, x: Batch, logits: Logits) -> tuple[Mask, Mask, PerRow | None]:
+        """Which points fool as asked for, which are defined, and how far they are where that decides what is kept."""
+        defined = logits.abs().amax(1) < torch.inf  # NaN is not
+        success = fooled(logits, self.y, self.target) & defined
+        if self.confidence:
+            success &= margin(logits, self.y, self.target) >= self.confidence
+        if self.record.keep is not Keep.MIN_DISTANCE:
+            return success, defined, None
+        distance = self.ball.distance(x, self.x0)
+        return success & (distance <= self.ball.radius(distance)), defined, distance
 
     def _gradient(self, loss: PerRow, x: Batch) -> Batch:
         if not loss.requires_grad:  # the output does not depend on the input

@@ -57,13 +57,16 @@ class IterativeAttack(ABC, Generic[S]):
         ball: the perturbation set.
         loss: what is maximised.
         keep: which of the points looked at is returned.
+        confidence: a point counts as a success only with a margin of at least this, >= 0, in logit units.
     """
 
     ball: Ball
     loss: Loss = cross_entropy
     keep: Keep = Keep.MAX_LOSS
+    confidence: float = 0.0
     name: ClassVar[str]
     needs_gradient: ClassVar[bool] = True
+    needs_graph: ClassVar[bool] = False
 
     @abstractmethod
     def length(self, problem: Problem) -> int:
@@ -118,6 +121,7 @@ def search(attack: IterativeAttack[Any], problem: Problem) -> None:
             last = t == length
             if problem.empty or (last and attack.keep is Keep.LAST):
                 break
-            seen = problem.look(state.x, gradient=attack.needs_gradient and not last, aim=getattr(state, "aim", None))
+            grad, graph, aim = attack.needs_gradient and not last, attack.needs_graph, getattr(state, "aim", None)
+            seen = problem.look(state.x, gradient=grad, graph=graph and not last, aim=aim)
             if not last:
                 state = attack.step(problem, state, seen, t)

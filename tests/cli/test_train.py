@@ -12,7 +12,7 @@ from saddlepoint.cli import train as module
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.defenses.training import checkpoint
 from saddlepoint.defenses.training.recipes import RECIPES
-from saddlepoint.models import SmallCNN, file_sha256, load_weights
+from saddlepoint.models import LeNet, SmallCNN, file_sha256, load_weights
 from saddlepoint.result import Keep
 
 TRAIN, TEST = 96, 24
@@ -59,7 +59,7 @@ def test_weights_and_card_are_written(command, small, recipe):
 
     assert told["architecture"] == {"name": "SmallCNN", "channels": 1, "size": 28, "classes": 10}
     assert (told["bounds"], told["classes"], told["parameters"]) == ([0.0, 1.0], 10, 166_406)
-    assert told["description"].startswith("the small net on mnist10k: ")
+    assert told["description"].startswith("SmallCNN on mnist10k: ")
     how = told["recipe"]
     assert (how["name"], how["data"], how["rows"]) == (recipe, "mnist10k:train", TRAIN)
     assert how["data_sha256"] == load_data("mnist10k:train")[:TRAIN].fingerprint
@@ -82,8 +82,8 @@ def test_training_is_the_same_twice_and_another_with_another_seed(command, small
 
 
 def test_the_seed_chooses_the_first_weights():
-    digits = load_data("mnist10k:test")[:1]
-    first, again, other = (next(module._net(digits, seed).parameters()) for seed in (0, 0, 1))
+    net = {"name": "SmallCNN", "channels": 1, "size": 28, "classes": 10}
+    first, again, other = (next(module._net(net, seed).parameters()) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -96,6 +96,14 @@ def test_options_reach_the_training_and_the_card(command, small, monkeypatch):
     how = card(small / "net.safetensors")["recipe"]
     assert (how["eps"], how["epochs"], how["batch_size"], how["seed"]) == (8 / 255, 2, 48, 5)
     assert measured == [8 / 255]
+
+
+def test_another_architecture(command, small, monkeypatch):
+    monkeypatch.setattr(module, "measure", lambda model, test, eps: {})
+    assert command("train", "standard", "--net", "LeNet", "--out", "net.safetensors").code == 0
+    told = card(small / "net.safetensors")
+    assert told["architecture"] == {"name": "LeNet", "channels": 1, "size": 28, "classes": 10}
+    load_weights(LeNet(), small / "net.safetensors", told["sha256"])
 
 
 def test_the_callers_generator_is_not_touched(command, small, monkeypatch):
@@ -147,6 +155,7 @@ def test_measuring_ends_when_no_row_holds():
     ("words", "value", "remedy"),
     [
         (["pdg"], "unknown recipe 'pdg'", "did you mean 'pgd'"),
+        (["pgd", "--net", "Lenet"], "unknown architecture 'Lenet'", "did you mean 'LeNet'"),
         (["pgd", "--out", "net.pt"], "--out 'net.pt'", "must end in .safetensors"),
         (["pgd", "--out", "gone/net.safetensors"], "--out 'net.safetensors'", "make it first, or give another"),
         (["standard", "--eps", "0.3"], "--eps cannot be given for 'standard'", "trains on clean inputs"),

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from saddlepoint.errors import SettingError, SpecError
-from saddlepoint.models.nets import ARCHITECTURES, SmallCNN, build
+from saddlepoint.models.nets import ARCHITECTURES, LeNet, SmallCNN, build
 
 
 def test_number_of_parameters_is_that_of_the_layers():
@@ -10,30 +10,38 @@ def test_number_of_parameters_is_that_of_the_layers():
     linear = 32 * 7 * 7 * 100 + 100 + 100 * 10 + 10
     assert sum(p.numel() for p in SmallCNN().parameters()) == convolutions + linear == 166_406
 
+    convolutions = 6 * 1 * 25 + 6 + 16 * 6 * 25 + 16
+    linear = 16 * 5 * 5 * 120 + 120 + 120 * 84 + 84 + 84 * 10 + 10
+    assert sum(p.numel() for p in LeNet().parameters()) == convolutions + linear == 61_706
+
 
 @pytest.mark.parametrize(
     ("channels", "size", "classes"), [(1, 28, 10), (3, 32, 100), (2, 4, 2), (1, 29, 3), (1, 30, 3)]
 )
 @pytest.mark.parametrize("n", [0, 1, 3])
-def test_any_size(channels, size, classes, n):
-    assert SmallCNN(channels, size, classes)(torch.zeros(n, channels, size, size)).shape == (n, classes)
+@pytest.mark.parametrize("net", ARCHITECTURES.values())
+def test_any_size(net, channels, size, classes, n):
+    size = max(size, 12) if net is LeNet else size
+    assert net(channels, size, classes)(torch.zeros(n, channels, size, size)).shape == (n, classes)
 
 
-def test_device(device):
-    assert SmallCNN().to(device)(torch.zeros(2, 1, 28, 28, device=device)).device.type == device.type
+@pytest.mark.parametrize("net", ARCHITECTURES.values())
+def test_device(net, device):
+    assert net().to(device)(torch.zeros(2, 1, 28, 28, device=device)).device.type == device.type
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("net", "settings", "message"),
     [
-        ({"channels": 0}, "channels=0 of SmallCNN must be at least 1"),
-        ({"size": 3}, "size=3 of SmallCNN must be at least 4"),
-        ({"classes": 1}, "classes=1 of SmallCNN must be at least 2"),
+        (SmallCNN, {"channels": 0}, "channels=0 of SmallCNN must be at least 1"),
+        (SmallCNN, {"size": 3}, "size=3 of SmallCNN must be at least 4"),
+        (SmallCNN, {"classes": 1}, "classes=1 of SmallCNN must be at least 2"),
+        (LeNet, {"size": 11}, "size=11 of LeNet must be at least 12"),
     ],
 )
-def test_too_small_is_refused(settings, message):
+def test_too_small_is_refused(net, settings, message):
     with pytest.raises(SettingError, match=message):
-        SmallCNN(**settings)
+        net(**settings)
 
 
 def test_build_makes_what_the_description_says():
@@ -50,7 +58,7 @@ def test_every_architecture_is_listed_by_its_own_name():
     ("architecture", "error", "message"),
     [
         ({"name": "SmalCNN"}, SpecError, "unknown architecture 'SmalCNN'; did you mean 'SmallCNN'"),
-        ({}, SpecError, "unknown architecture ''; known: SmallCNN"),
+        ({}, SpecError, "unknown architecture ''; known: LeNet, SmallCNN"),
         ({"name": "SmallCNN", "depth": 3}, SettingError, "'SmallCNN' cannot be built with {'depth': 3}: .*depth"),
     ],
 )

@@ -41,6 +41,7 @@ class FromCallable:
     targeted: bool = False
     loss: Loss = field(default_factory=lambda: cross_entropy, init=False, repr=False)  # a plain default would bind self
     keep: Keep = field(default=Keep.LAST, init=False, repr=False)
+    confidence: float = field(default=0.0, init=False, repr=False)
     name: ClassVar[str] = "from-callable"
 
     def __call__(

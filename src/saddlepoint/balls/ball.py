@@ -109,3 +109,9 @@ def flat_norm(x: Batch) -> Tensor:
     scale = flat.abs().amax(1, keepdim=True) if flat.shape[1] else flat.new_zeros(len(flat), 1)
     unit: Tensor = torch.linalg.vector_norm(flat / scale.clamp_min(torch.finfo(x.dtype).tiny), dim=1, keepdim=True)
     return (unit * scale).view(-1, *[1] * (x.dim() - 1))
+
+
+def movable(grad: Tensor, x: Tensor, bounds: Bounds) -> Tensor:
+    """Size of each slope (n, d), 0 where the box stops the feature that would follow it."""
+    stuck = ((x >= bounds.upper) & (grad > 0)) | ((x <= bounds.lower) & (grad < 0))
+    return torch.where(stuck, 0, grad.abs())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint._typing import Batch, PerRow, is_number
-from saddlepoint.balls.ball import Ball
+from saddlepoint.balls.ball import Ball, movable
 from saddlepoint.balls.bounds import Bounds
 from saddlepoint.errors import RadiusError, shown
 from saddlepoint.noise import Noise
@@ -76,11 +76,7 @@ class L1(Ball):
 
     def steepest_step(self, grad: Batch, x: Batch | None = None, bounds: Bounds | None = None) -> Batch:
         flat = grad.flatten(1)
-        size = flat.abs()
-        if x is not None and bounds is not None:
-            at = x.flatten(1)
-            stuck = ((at >= bounds.upper) & (flat > 0)) | ((at <= bounds.lower) & (flat < 0))
-            size = torch.where(stuck, 0, size)
+        size = flat.abs() if x is None or bounds is None else movable(flat, x.flatten(1), bounds)
         kept = max(1, math.ceil(self.share * size.shape[1] - 1e-9)) if size.shape[1] else 0
         least = size.topk(kept, 1).values[:, -1:] if kept else size
         sign = torch.where((size >= least) & (size > 0), flat.sign(), 0)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from torch import nn
 
 from saddlepoint._files import locked, write_atomic
 from saddlepoint.attacks import PGD
@@ -22,7 +23,8 @@ from saddlepoint.defenses.training.checkpoint import Checkpoint
 from saddlepoint.defenses.training.recipes import RECIPES, Recipe, customary
 from saddlepoint.errors import RecordError, SettingError, unknown
 from saddlepoint.evaluation import evaluate
-from saddlepoint.models import SmallCNN, file_sha256, save_weights
+from saddlepoint.models import file_sha256, save_weights
+from saddlepoint.models.nets import ARCHITECTURES, build
 from saddlepoint.records import HELD
 from saddlepoint.result import Keep
 from saddlepoint.solve import Attack
@@ -36,6 +38,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Where the weights go: NAME.safetensors; NAME.json goes beside it.")],
     data: Annotated[str, typer.Option(help="Data set; its splits train and test are used.")] = "mnist10k",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of fashion-mnist or cifar10.")] = None,
+    net: Annotated[str, typer.Option(help="Architecture: SmallCNN or LeNet.")] = "SmallCNN",
     eps: Annotated[
         str | None,
         typer.Option(help="Radius to train at, such as 0.3 or 8/255; default: the data set's customary one."),
@@ -47,7 +50,7 @@ def train(
     threads: Annotated[int | None, typer.Option(help="CPU threads; fix them for equal bits.")] = None,
     config: Annotated[Path | None, given.option()] = None,
 ) -> None:
-    """Train the small net on a data set's train split, measure it on the test split, write weights and card.
+    """Train a small net on a data set's train split, measure it on the test split, write weights and card.
 
     Killed, it goes on where it was when the same command is run again, and ends with the same weights.
 
@@ -55,6 +58,8 @@ def train(
     """
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
+    if net not in ARCHITECTURES:
+        raise unknown("architecture", net, ARCHITECTURES)
     if out.suffix != ".safetensors":
         raise SettingError(f"--out {out.name!r} must end in .safetensors")
     if not out.parent.is_dir():
@@ -70,7 +75,8 @@ def train(
     where = common.check_device(device) or "cpu"
     read = load_data if data_dir is None else partial(load_data, data_dir=data_dir)
     learn, test = read(f"{data}:train"), read(f"{data}:test")
-    module = _net(learn, seed).to(where)
+    architecture = _architecture(net, learn)
+    module = _net(architecture, seed).to(where)
     how = chosen.describe(schedule, radius)
     about = {
         "recipe": {"name": recipe, **how},
@@ -93,7 +99,7 @@ def train(
         progress.update(task, description="measuring", total=None)
         accuracy = measure(Classifier(module), test[:_MEASURED], radius)
         save_weights(module, out)
-        card = _card(recipe, chosen, out, learn, module, accuracy)
+        card = _card(recipe, chosen, out, learn, architecture, module, accuracy)
         card["recipe"].update(how, final_loss=round(losses[-1].loss, 6))
         write_atomic(out.with_suffix(".json"), (json.dumps(card, indent=1, allow_nan=False) + "\n").encode())
         checkpoint.remove()
@@ -144,22 +150,32 @@ def measure(model: Classifier, test: Dataset, eps: float) -> dict[str, Any]:
     }
 
 
-def _net(data: Dataset, seed: int) -> SmallCNN:
+def _architecture(net: str, data: Dataset) -> dict[str, Any]:
+    """The net's name and arguments for inputs of this data set."""
     channels, height, width = data.x.shape[1:]
     if height != width:
-        raise SettingError(f"the small net takes square images, {data.name} has {height} x {width}")
+        raise SettingError(f"{net} takes square images, {data.name} has {height} x {width}")
+    return {"name": net, "channels": channels, "size": height, "classes": len(data.classes)}
+
+
+def _net(architecture: dict[str, Any], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SmallCNN(channels=channels, size=height, classes=len(data.classes))
+        return build(architecture)
 
 
 def _card(
-    name: str, recipe: Recipe, out: Path, data: Dataset, module: SmallCNN, accuracy: dict[str, Any]
+    name: str,
+    recipe: Recipe,
+    out: Path,
+    data: Dataset,
+    net: dict[str, Any],
+    module: nn.Module,
+    accuracy: dict[str, Any],
 ) -> dict[str, Any]:
-    channels, size, _ = data.x.shape[1:]
     return {
-        "description": f"the small net on {data.name.partition(':')[0]}: {recipe.description}",
-        "architecture": {"name": "SmallCNN", "channels": channels, "size": size, "classes": len(data.classes)},
+        "description": f"{net['name']} on {data.name.partition(':')[0]}: {recipe.description}",
+        "architecture": net,
         "bounds": list(data.bounds),
         "classes": len(data.classes),
         "parameters": sum(p.numel() for p in module.parameters()),

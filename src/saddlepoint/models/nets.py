@@ -29,9 +29,7 @@ class SmallCNN(nn.Module):
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
         super().__init__()
-        for name, value, least in (("channels", channels, 1), ("size", size, 4), ("classes", classes, 2)):
-            if value < least:
-                raise SettingError(f"{name}={value} of SmallCNN must be at least {least}")
+        _check("SmallCNN", channels=(channels, 1), size=(size, 4), classes=(classes, 2))
         side = size // 2 // 2
         self.layers = nn.Sequential(
             nn.Conv2d(channels, 16, 4, stride=2, padding=1),
@@ -50,7 +48,59 @@ class SmallCNN(nn.Module):
         return logits
 
 
-ARCHITECTURES = {"SmallCNN": SmallCNN}
+@final
+class LeNet(nn.Module):
+    """LeNet-5 with rectifiers and max pooling: 61,706 parameters for 28 x 28 digits.
+
+    conv 5x5, padding 2 -> 6, relu, pool 2; conv 5x5 -> 16, relu, pool 2; linear -> 120, relu; -> 84, relu; -> classes.
+
+    Args:
+        channels: input channels.
+        size: height and width of the inputs, at least 12.
+        classes: width of the logits, at least 2.
+
+    Raises:  SettingError if one of them is too small.
+
+    Source:  LeCun, Bottou, Bengio & Haffner 1998, doi:10.1109/5.726791, section II.B.
+    Departs:  rectifiers for scaled tanh, max pooling for trained averages, a full second convolution, linear outputs.
+
+    >>> sum(p.numel() for p in LeNet().parameters())
+    61706
+    """
+
+    def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
+        super().__init__()
+        _check("LeNet", channels=(channels, 1), size=(size, 12), classes=(classes, 2))
+        side = (size // 2 - 4) // 2
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 6, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16 * side * side, 120),
+            nn.ReLU(),
+            nn.Linear(120, 84),
+            nn.ReLU(),
+            nn.Linear(84, classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of inputs (n, channels, size, size)."""
+        logits: Tensor = self.layers(x)
+        return logits
+
+
+def _check(net: str, **values: tuple[int, int]) -> None:
+    """Each argument with its least value."""
+    for name, (value, least) in values.items():
+        if value < least:
+            raise SettingError(f"{name}={value} of {net} must be at least {least}")
+
+
+ARCHITECTURES: dict[str, type[SmallCNN] | type[LeNet]] = {"SmallCNN": SmallCNN, "LeNet": LeNet}
 """Every network that the sidecar of a zoo model may name."""
 
 

@@ -31,7 +31,7 @@ class Kind:
     def radii(self) -> tuple[float, float, float]:
         """A small, a middling and the largest radius in the box."""
         widest = self.of(0.0).widest(UNIT, math.prod(SHAPE))
-        return widest / 30, widest / 4, widest
+        return max(widest / 30, 1.0) if self.ball.norm == "l0" else widest / 30, widest / 4, widest  # L0 counts
 
 
 def points(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
