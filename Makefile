@@ -65,6 +65,7 @@ coverage: .venv/.dev ## Run the tests and list the lines and branches that none 
 zoo: .venv/.cli ## Train the embedded models again (over an hour; fashion-mnist must be installed)
 	$(BIN)/saddlepoint train standard --threads 2 --out src/saddlepoint/models/zoo/mnist-standard.safetensors
 	$(BIN)/saddlepoint train pgd --threads 2 --out src/saddlepoint/models/zoo/mnist-pgd.safetensors
+	$(BIN)/saddlepoint train standard --net LeNet --epochs 20 --threads 1 --out src/saddlepoint/models/zoo/mnist-lenet.safetensors
 	$(BIN)/saddlepoint train standard --data fashion-mnist --threads 1 --out src/saddlepoint/models/zoo/fashion-standard.safetensors
 	$(BIN)/saddlepoint train pgd --data fashion-mnist --epochs 20 --threads 1 --out src/saddlepoint/models/zoo/fashion-pgd.safetensors
 
