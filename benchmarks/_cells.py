@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -40,6 +41,7 @@ class Cells:
 
 def fill(cells, plan, *, only=()):
     """Measure what is missing; ``plan`` yields (name, case, a function that measures); ``only``: parts of names."""
+    engine()
     wanted = [entry for entry in plan if not only or any(part in entry[0] for part in only)]
     for i, (name, case, measure) in enumerate(wanted, 1):
         done = cells.has(name, case)
@@ -66,6 +68,7 @@ def environment(threads):
     }
 
 
+@cache
 def engine():
     """The first digits of a hash over the code that the measured attacks run."""
     root, digest = Path(saddlepoint.__file__).parent, hashlib.sha256()

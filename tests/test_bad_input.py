@@ -212,6 +212,9 @@ def test_labels_outside_the_classes(model, x, y, by):
     for name, labels in (("y", {"y": y + by}), ("target", {"y": y, "target": y + by})):
         with refused(InputError, f"{name} holds class", "the model has classes 0 to 2"):
             ATTACK(model, x, **labels)
+        for attack in (PGD(ball=sp.Linf(0.1), steps=0, keep=sp.Keep.LAST), BIM(ball=sp.Linf(0.1), steps=0)):  # no look
+            with refused(InputError, f"{name} holds class", "the model has classes 0 to 2"):
+                attack(model, x, **labels, limits=sp.Limits(forwards=0))
     with pytest.raises(DataError, match=r"run up to class [345], model has classes 0 to 2; give rows|y runs from -"):
         evaluate(model, (x, y + by))
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("unchecked")  # as for a user: types are no
 
 SECONDS = float(os.environ.get("SADDLEPOINT_FUZZ_SECONDS", "300"))
 FEATURES, CLASSES = (1, 2, 3), 3
-BALLS, KEEPS = (sp.Linf, sp.L2, sp.L1), list(sp.Keep)
+BALLS, KEEPS = (sp.Linf, sp.L2, sp.L1, sp.L0), list(sp.Keep)
 ATTACKS = [sp.attacks.FGSM, sp.attacks.BIM, sp.attacks.MIFGSM, sp.attacks.PGD, sp.attacks.ILLC]
 NET = LinearModel(torch.eye(CLASSES, 6))
 NAMES = [attack.name for attack in ATTACKS]
@@ -178,7 +178,11 @@ def attacked(draw):
         "ball": st.one_of(balls(), balls(), junk.map(lambda it: lambda: it)),
     }
     kind = draw(st.sampled_from(ATTACKS))
-    given |= {"ball": draw(st.sampled_from([lambda: sp.Linf(0.1), lambda: sp.L2(0.3), lambda: sp.L1(torch.ones(n))]))}
+    given |= {
+        "ball": draw(
+            st.sampled_from([lambda: sp.Linf(0.1), lambda: sp.L2(0.3), lambda: sp.L0(2), lambda: sp.L1(torch.ones(n))])
+        )
+    }
     given |= {"keep": draw(st.sampled_from(KEEPS)), "model": draw(models())}
     if kind is not sp.attacks.FGSM:
         given |= {"steps": draw(st.integers(0, 3)), "step_size": draw(st.sampled_from([None, 0.1]))}

@@ -10,7 +10,15 @@ from torch import Tensor
 from saddlepoint import _tree
 from saddlepoint._typing import Batch, Labels, Logits, Mask, PerRow
 from saddlepoint.balls import Ball, Bounds
-from saddlepoint.checks import check_call, check_classes, check_confidence, check_labels, check_limits, check_rows
+from saddlepoint.checks import (
+    SLACK,
+    check_call,
+    check_classes,
+    check_confidence,
+    check_labels,
+    check_limits,
+    check_rows,
+)
 from saddlepoint.classifier import Classifier, told
 from saddlepoint.losses import Loss, fooled, margin
 from saddlepoint.noise import Noise
@@ -201,7 +209,12 @@ class Problem:
 
     def result(self) -> AttackResult:
         """Ask the model once more about exactly the points that are returned; call it on the problem as opened."""
-        return self.record.result(self.model, self.ball, self.loss, self.x0, self.y, self.target)
+
+        def loss(logits: Logits, y: Labels, target: Labels | None) -> PerRow:
+            check_classes(logits, y=y, target=target)  # no point was looked at if there was no step, or no budget
+            return self.loss(logits, y, target)
+
+        return self.record.result(self.model, self.ball, loss, self.x0, self.y, self.target)
 
     def _forward(self, x: Batch, *, backwards: int = 0) -> Logits:
         self._afford(forwards=1, backwards=backwards)
@@ -229,7 +242,8 @@ class Problem:
         if self.record.keep is not Keep.MIN_DISTANCE:
             return success, defined, None
         distance = self.ball.distance(x, self.x0)
-        return success & (distance <= self.ball.radius(distance)), defined, distance
+        most = self.ball.radius(distance) + SLACK * self.bounds.width  # the rounding of a point on the sphere
+        return success & (distance <= most), defined, distance
 
     def _gradient(self, loss: PerRow, x: Batch) -> Batch:
         if not loss.requires_grad:  # the output does not depend on the input

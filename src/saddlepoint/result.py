@@ -123,6 +123,8 @@ class Record:
     def settle(self, rows: Mask | bool) -> None:
         """Freeze these rows of the batch: their best point and their counters are final."""
         index = (rows & ~self.settled).nonzero().squeeze(1)
+        if not len(index):
+            return
         home = self.live[index]
         self._final.index_copy_(0, home, self.x.index_select(0, index))  # a third of the time of [home] = x[index]
         self._spent[0, home], self._spent[1, home] = self.forwards, self.backwards

@@ -7,7 +7,7 @@ import torch
 
 from saddlepoint import attacks as library
 from saddlepoint.attacks import BIM, FGSM, MIFGSM, PGD, FromCallable
-from saddlepoint.balls import L2, Linf
+from saddlepoint.balls import L2, Ball, Linf
 from saddlepoint.errors import SettingError, SpecError
 from saddlepoint.evaluation.suites import DEFAULT, attack_classes, build, settings
 from saddlepoint.losses import margin
@@ -16,6 +16,16 @@ from saddlepoint.solve import IterativeAttack
 
 EVERY = [getattr(library, name) for name in library.__all__]
 ITERATIVE = [cls for cls in EVERY if issubclass(cls, IterativeAttack)]
+
+
+def ball_of(name, eps=0.1):
+    """A ball of the norm that an attack is made for."""
+    own = attack_classes()[name].__dataclass_fields__["ball"].default
+    return type(own)(eps) if isinstance(own, Ball) else Linf(eps)
+
+
+def minimal(name):
+    return attack_classes()[name].__dataclass_fields__["keep"].default is Keep.MIN_DISTANCE
 
 
 @pytest.mark.parametrize("cls", ITERATIVE)
@@ -33,10 +43,21 @@ def test_no_two_attacks_share_a_name():
 
 
 @pytest.mark.parametrize("name", sorted(attack_classes()))
-def test_attacks_are_built_to_stop_at_the_first_success(name):
-    attack = build(name, Linf(0.1))
+def test_attacks_are_built_to_stop_at_the_first_success_or_to_keep_the_nearest(name):
+    attack = build(name, ball_of(name))
     assert type(attack) is attack_classes()[name]
-    assert (attack.ball, attack.keep) == (Linf(0.1), Keep.FIRST_SUCCESS)
+    assert (attack.ball, attack.keep) == (
+        ball_of(name), Keep.MIN_DISTANCE if minimal(name) else Keep.FIRST_SUCCESS,
+    )  # fmt: skip
+
+
+def test_attacks_made_for_the_least_distance_are_known():
+    assert {name for name in attack_classes() if minimal(name)} == {"ddn", "deepfool", "fmn", "jsma", "l-bfgs"}
+
+
+def test_a_norm_that_an_attack_is_not_made_for_is_refused():
+    with pytest.raises(SettingError, match="ball=Linf has a norm that this attack does not minimise; give it L0"):
+        build("jsma", Linf(0.1))
 
 
 @pytest.mark.parametrize(("name", "near"), [("pgdd", "'pgd'"), ("mifgsm", "'mi-fgsm'"), ("fgms", "'fgsm'")])
@@ -74,6 +95,7 @@ def test_settings_come_with_the_name(named, attack):
 
 def test_what_is_kept_is_chosen_by_the_caller():
     assert build("pgd", Linf(0.1), Keep.MAX_LOSS).keep is Keep.MAX_LOSS
+    assert build("ddn", L2(0.1), Keep.MAX_LOSS).keep is Keep.MIN_DISTANCE  # or it would return points beyond eps
 
 
 @pytest.mark.parametrize(
@@ -83,7 +105,7 @@ def test_what_is_kept_is_chosen_by_the_caller():
         ({"name": 3}, SpecError, "has no name"),
         ({"name": "pgdd", "steps": 3}, SpecError, "unknown attack 'pgdd'; did you mean 'pgd'"),
         ({"name": "pgd", "step": 3}, SpecError, "unknown setting of pgd 'step'; did you mean .*'steps'"),
-        ({"name": "fgsm", "steps": 3}, SpecError, "unknown setting of fgsm 'steps'; known: loss"),
+        ({"name": "fgsm", "steps": 3}, SpecError, "unknown setting of fgsm 'steps'; known: .*loss"),
         ({"name": "pgd", "ball": Linf(0.2)}, SpecError, "unknown setting of pgd 'ball'"),
         ({"name": "pgd", "keep": "last"}, SpecError, "unknown setting of pgd 'keep'"),
         ({"name": "pgd", 3: 3}, SpecError, "unknown setting of pgd '3'"),
@@ -106,21 +128,22 @@ def test_bad_settings_are_told_with_value_and_rule(named, error, said):
 
 @pytest.mark.parametrize("name", sorted(attack_classes()))
 def test_every_setting_of_every_attack_can_be_given_by_name(name):
-    attack = build(name, Linf(0.1))
+    attack = build(name, ball_of(name))
     plain = {key: value for key, value in settings(attack).items() if key not in ("ball", "keep")}
-    assert build({"name": name, **plain}, Linf(0.1)) == attack
+    assert build({"name": name, **plain}, ball_of(name)) == attack
     text = {key: str(value).lower() if value is not None else "null" for key, value in plain.items()}
-    assert build({"name": name, **text}, Linf(0.1)) == attack
+    assert build({"name": name, **text}, ball_of(name)) == attack
 
 
-@pytest.mark.parametrize("ball", [Linf(0.25), L2(1.5)])
+@pytest.mark.parametrize("eps", [0.25, 1.5])
 @pytest.mark.parametrize("name", sorted(attack_classes()))
-def test_settings_name_every_field_and_are_strict_json(name, ball):
+def test_settings_name_every_field_and_are_strict_json(name, eps):
+    ball = ball_of(name, eps)
     found = settings(build(name, ball))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["ball"] == {"norm": ball.norm, "eps": ball.eps}
-    assert found["keep"] == "first-success"
-    assert found["loss"] == "cross_entropy"
+    assert found["keep"] == ("min-distance" if minimal(name) else "first-success")
+    assert found["loss"] in ("cross_entropy", "margin", "escape")
 
 
 def test_settings_are_those_that_were_chosen():

@@ -5,10 +5,31 @@ from saddlepoint.attacks.combinators import Bisect as Bisect
 from saddlepoint.attacks.combinators import Cascade as Cascade
 from saddlepoint.attacks.combinators import EachTarget as EachTarget
 from saddlepoint.attacks.combinators import Restarts as Restarts
+from saddlepoint.attacks.ddn import DDN as DDN
+from saddlepoint.attacks.deepfool import DeepFool as DeepFool
 from saddlepoint.attacks.fgsm import FGSM as FGSM
+from saddlepoint.attacks.fmn import FMN as FMN
 from saddlepoint.attacks.from_callable import FromCallable as FromCallable
 from saddlepoint.attacks.illc import ILLC as ILLC
+from saddlepoint.attacks.jsma import JSMA as JSMA
+from saddlepoint.attacks.lbfgs import LBFGS as LBFGS
 from saddlepoint.attacks.mi_fgsm import MIFGSM as MIFGSM
 from saddlepoint.attacks.pgd import PGD as PGD
 
-__all__ = ["BIM", "FGSM", "ILLC", "MIFGSM", "PGD", "Bisect", "Cascade", "EachTarget", "FromCallable", "Restarts"]
+__all__ = [
+    "BIM",
+    "DDN",
+    "FGSM",
+    "FMN",
+    "ILLC",
+    "JSMA",
+    "LBFGS",
+    "MIFGSM",
+    "PGD",
+    "Bisect",
+    "Cascade",
+    "DeepFool",
+    "EachTarget",
+    "FromCallable",
+    "Restarts",
+]

@@ -36,7 +36,8 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
     Args:
         named: a name, or a mapping of ``name`` and fields of the attack. Numbers may be text, such as "8/255", and a
             loss is given by its name.
-        keep: which point of a row is returned; a row leaves at its first success.
+        keep: which point of a row is returned; a row leaves at its first success. An attack made for the least distance
+            always returns its nearest point within eps.
 
     Raises:
         SpecError: for an unknown name, setting or loss, with the nearest ones.
@@ -52,7 +53,12 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
     odd = next((key for key in given if key not in fields), None)
     if odd is not None:
         raise unknown(f"setting of {name}", str(odd), fields)
-    return known[name](ball=ball, keep=keep, **{key: _setting(fields[key], value) for key, value in given.items()})
+    own = known[name].__dataclass_fields__["keep"].default
+    return known[name](
+        ball=ball,
+        keep=own if own is Keep.MIN_DISTANCE else keep,
+        **{key: _setting(fields[key], value) for key, value in given.items()},
+    )
 
 
 def settings(attack: Attack) -> dict[str, Any]:
@@ -72,9 +78,11 @@ def _settable(cls: type[IterativeAttack[Any]]) -> dict[str, tuple[dataclasses.Fi
 def _setting(field: tuple[dataclasses.Field[Any], Any], value: object) -> Any:  # noqa: ANN401 (whatever the field holds)
     about, kind = field
     if about.name == "loss":
-        if str(value) not in LOSSES:
-            raise unknown("loss", str(value), LOSSES)
-        return LOSSES[str(value)]
+        own: Any = about.default
+        known = {**LOSSES, own.__name__: own}
+        if str(value) not in known:
+            raise unknown("loss", str(value), known)
+        return known[str(value)]
     kinds = get_args(kind) or (kind,)
     if NoneType in kinds and value in (None, "null", "~"):
         return None

