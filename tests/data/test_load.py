@@ -95,7 +95,7 @@ def test_the_folder_can_be_given_on_the_command_line(words, tmp_path, fashion, m
         words = [*words, "--attacks", "fgsm", "--eps", "0.1"]
     else:
         seen = []
-        monkeypatch.setattr(train, "_net", lambda data, seed: seen.append(data.name) or sys.exit(0))
+        monkeypatch.setattr(train, "_architecture", lambda net, data: seen.append(data.name) or sys.exit(0))
         words = ["train", "standard", "--data", "fashion-mnist", "--out", str(tmp_path / "net.safetensors")]
     monkeypatch.setattr(sys, "argv", ["saddlepoint", *words, "--data-dir", str(tmp_path / "sets")])
     with pytest.raises(SystemExit) as ended:
