@@ -5,6 +5,9 @@ from saddlepoint.attacks.combinators import Bisect as Bisect
 from saddlepoint.attacks.combinators import Cascade as Cascade
 from saddlepoint.attacks.combinators import EachTarget as EachTarget
 from saddlepoint.attacks.combinators import Restarts as Restarts
+from saddlepoint.attacks.cw_l0 import CWL0 as CWL0
+from saddlepoint.attacks.cw_l2 import CWL2 as CWL2
+from saddlepoint.attacks.cw_linf import CWLinf as CWLinf
 from saddlepoint.attacks.ddn import DDN as DDN
 from saddlepoint.attacks.deepfool import DeepFool as DeepFool
 from saddlepoint.attacks.fgsm import FGSM as FGSM
@@ -18,6 +21,8 @@ from saddlepoint.attacks.pgd import PGD as PGD
 
 __all__ = [
     "BIM",
+    "CWL0",
+    "CWL2",
     "DDN",
     "FGSM",
     "FMN",
@@ -27,6 +32,7 @@ __all__ = [
     "MIFGSM",
     "PGD",
     "Bisect",
+    "CWLinf",
     "Cascade",
     "DeepFool",
     "EachTarget",
