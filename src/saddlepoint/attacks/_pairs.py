@@ -27,7 +27,7 @@ def best_pair(a: Tensor, b: Tensor) -> Pair:
     Source:  the map of Papernot et al. 2016, arXiv:1511.07528, Algorithm 3, which goes through all d^2 / 2 pairs.
 
     >>> best_pair(torch.tensor([[1.0, 2.0, -1.0]]), torch.tensor([[3.0, -1.0, 9.0]]))[:2]
-    (tensor([0]), tensor([1]))
+    (tensor([1]), tensor([2]))
     """
     near = _packed(_unbeaten(a, b))
     a, b = _taken(a, near), _taken(b, near)
