@@ -12,7 +12,6 @@ import saddlepoint
 OPTIONAL = [
     "typer",
     "rich",
-    "pydantic",
     "yaml",
     "jinja2",
     "PIL",

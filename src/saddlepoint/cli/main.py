@@ -25,7 +25,6 @@ def main() -> None:
     _keep_memory()
     try:
         import jinja2  # noqa: F401
-        import pydantic  # noqa: F401
         import rich  # noqa: F401
         import typer  # noqa: F401
         import yaml  # noqa: F401
