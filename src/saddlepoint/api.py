@@ -18,6 +18,7 @@ from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, DataError, RecordError, SettingError, shown
 from saddlepoint.evaluation import Progress, checked_plan
 from saddlepoint.evaluation import run as run_plan
+from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.examples import Examples, export
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.store import usable
@@ -122,6 +123,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int | None = None,
     limits: Limits = Limits(),
+    suite: str | Suite | None = None,
     out: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -138,6 +140,7 @@ def evaluate(
         seed: of every random draw.
         batch_size: rows at once; None finds one that fits. No number depends on it.
         limits: budget per row and attack.
+        suite: the name of a suite, run in place of ``attacks``: each member on what those before it left standing.
         out: folder for ``run.json``, pictures, ``report.html`` and the outcomes of every job: a run that was killed
             goes on where it was when the same call is made again.
         command: recorded as what reproduces the run.
@@ -149,8 +152,9 @@ def evaluate(
     if out is not None:
         _folder(out)  # told before anything runs
     plan = prepare(
-        model, data, ball=ball, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits
-    )
+        model, data, ball=ball, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits,
+        suite=suite,
+    )  # fmt: skip
     run = complete(plan, out=out, batch_size=batch_size, command=command, progress=progress)
     assert run is not None, "a single process does every job"
     return run
@@ -166,6 +170,7 @@ def prepare(
     seed: int = 0,
     batch_size: int | None = None,
     limits: Limits = Limits(),
+    suite: str | Suite | None = None,
 ) -> Plan:
     """The jobs of an evaluation, none of them done; arguments and errors as in :func:`evaluate`."""
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
@@ -185,6 +190,7 @@ def prepare(
         seed=seed,
         batch_size=batch_size,
         limits=limits,
+        suite=suite,
     )
 
 

@@ -99,14 +99,14 @@ class AttackRecord:
 
     name: str
     settings: dict[str, Any]
-    robust: Share  # rows that are right when clean and were not fooled
-    fooled: Count
+    robust: Share  # rows that are right when clean and were not fooled; in a suite, nor by a member before
+    fooled: Count  # of those that it attacked
     undefined: Count
     attacked: Count
     forwards: Count  # row forwards over all attacked rows
     backwards: Count
     distance: float | None  # median over fooled rows, in the ball's norm
-    verdicts: Letters  # one letter a row
+    verdicts: Letters  # one letter a row; in a suite, after this member and those before it
     seconds: float
 
     @property

@@ -95,6 +95,7 @@ def test_what_was_asked_for_is_recorded(run, models, data):
         "models": ["first", "second"],
         "data": "toy",
         "rows": 40,
+        "suite": None,
         "attacks": list(ATTACKS),
         "threats": [{"norm": "linf", "eps": 0.1}, {"norm": "l2", "eps": 0.4}],
         "target": "none",

@@ -19,6 +19,9 @@ def evaluate(
         list[str] | None, typer.Argument(metavar="MODEL [MODEL ...] DATA", help="Models, then the data set.")
     ] = None,
     attacks: Annotated[str, typer.Option(help="Comma list; `saddlepoint list` shows all.")] = ",".join(DEFAULT),
+    suite: Annotated[
+        str | None, typer.Option(help="Named attacks, each on what is left; in place of --attacks.")
+    ] = None,
     norm: options.Norm = "linf",
     eps: Annotated[str, typer.Option(help="Radius in input units, or a comma list: 0.3 or 4/255,8/255.")] = "",
     data_dir: options.DataDir = None,
@@ -52,12 +55,13 @@ def evaluate(
     models, data = planning.models_and_data(file, specs or [], weights)
     threats = planning.balls(file, norm, eps)
     named = planning.attacks(file, "attacks", attacks, threats[0])
+    chosen = planning.suite(file, suite, target)
     with file.at("fail_under"):
         if fail_under is not None and not 0 <= fail_under <= 100:
             raise SettingError(f"--fail-under {fail_under:g} must lie in [0, 100], in percent")
     with file.at("shard"):
         part = common.shard(shard)
-    plan = setup.plan(file, models, data, threats, named)
+    plan = setup.plan(file, models, data, threats, named, suite=chosen)
     screen = common.console()
     if dry_run:
         screen.print(common.jobs(plan))

@@ -58,6 +58,10 @@ class Given:
         """What an error about a missing key begins with."""
         return f"{self.name}: " if self.name else ""
 
+    def names(self, key: str) -> bool:
+        """Whether a key was typed, or is in the file."""
+        return self._typed(key) or key in self.values
+
     def _typed(self, word: str) -> bool:
         source = self.ctx.get_parameter_source(word)
         return source is not None and source.name == "COMMANDLINE"

@@ -13,6 +13,7 @@ from saddlepoint.cli import common, given
 from saddlepoint.cli.given import Given
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.errors import DataError, SpecError, shown
+from saddlepoint.evaluation.ensembles import Suite, as_suite
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.rounding import require_images
 from saddlepoint.evaluation.suites import Named, build
@@ -60,6 +61,7 @@ class Setup:
         balls: Sequence[Ball],
         attacks: Sequence[Named | Attack],
         images: bool = False,
+        suite: Suite | None = None,
     ) -> Plan:
         """Load the data, which may have to be images, and the models, and plan the jobs."""
         with file.at("threads"):
@@ -79,7 +81,7 @@ class Setup:
         with file.at():
             return prepare(
                 loaded, rows, ball=balls, attacks=attacks, target=self.target, seed=self.seed, batch_size=size,
-                limits=limits,
+                limits=limits, suite=suite,
             )  # fmt: skip
 
     def _limits(self, file: Given) -> Limits:
@@ -171,6 +173,19 @@ def attacks(file: Given, key: str, text: str, ball: Ball) -> list[Named]:
                 raise SpecError(f"{shown(entry)} must be a name, or a mapping of name and settings")
             build(entry, ball)
     return [entry for _, entry in named]
+
+
+def suite(file: Given, name: str | None, target: str) -> Suite | None:
+    """The suite of --suite, or of the file.
+
+    Raises:  SpecError for an unknown name, or where attacks are named, too.
+    """
+    if name is None:
+        return None
+    with file.at("suite"):
+        if file.names("attacks"):
+            raise SpecError(f"suite={name!r} stands beside attacks; keep one of the two")
+        return as_suite(name, target)
 
 
 def _split(listed: object) -> object:

@@ -92,7 +92,11 @@ class _Builder:
     ) -> ThreatRecord:
         each = len(jobs) // len(attacks)
         mine = [jobs[i * each : (i + 1) * each] for i in range(len(attacks))]
-        found = [_spread(_joined([self._read(job) for job in some]), clean["codes"]) for some in mine]
+        found, codes = [], clean["codes"]
+        for some in mine:
+            found.append(_spread(_joined([self._read(job) for job in some]), codes))
+            if self.plan.suite is not None:  # a member leaves what it was not given as those before it left it
+                codes = found[-1]["codes"]
         records = [self._attack(attack, whole) for attack, whole in zip(attacks, found, strict=True)]
         verdicts = "".join(_worst(letters) for letters in zip(*(r.verdicts for r in records), strict=True))
         shown = self._pictures(mine, attacks, found, clean["predicted"], f"{self.prefix}-{number}")
@@ -108,16 +112,17 @@ class _Builder:
         )
 
     def _attack(self, attack: Attack, whole: Outcome) -> AttackRecord:
-        letters, hit = _letters(whole["codes"]), whole["codes"] == CODES.index(FOOLED)
+        letters, attacked = _letters(whole["codes"]), whole["attacked"]
+        hit = attacked & (whole["codes"] == CODES.index(FOOLED))
         against = (int(whole[name].sum()) for name in ("claimed", "strayed", "unreported"))
         self.done.findings += findings.of_tally(self.subject.name, attack.name, *against)
         return AttackRecord(
             name=attack.name,
             settings=settings(attack),
             robust=wilson(letters.count(HELD), len(letters)),
-            fooled=letters.count(FOOLED),
+            fooled=int(hit.sum()),
             undefined=letters.count(UNDEFINED),
-            attacked=int(whole["attacked"].sum()),
+            attacked=int(attacked.sum()),
             forwards=int(whole["forwards"].sum()),
             backwards=int(whole["backwards"].sum()),
             distance=median([whole["distance"][hit]]),
@@ -200,7 +205,7 @@ def _spread(whole: Outcome, clean: Tensor) -> Outcome:
 def _tally(found: Sequence[Outcome]) -> pictures.Tally:
     whole = {name: torch.stack([part[name] for part in found]) for name in _TALLIED}
     return pictures.Tally(
-        fooled=whole["codes"] == CODES.index(FOOLED),
+        fooled=(whole["codes"] == CODES.index(FOOLED)) & whole["attacked"],
         held=(whole["codes"] == CODES.index(HELD)) & whole["attacked"],
         passes=whole["forwards"] + whole["backwards"],
         room=whole["room"],
@@ -209,7 +214,7 @@ def _tally(found: Sequence[Outcome]) -> pictures.Tally:
 
 def _fooled_as(found: Sequence[Outcome]) -> list[int]:
     """Of each row that an attack fooled: its class under the first attack that did."""
-    hit = torch.stack([part["codes"] == CODES.index(FOOLED) for part in found])
+    hit = torch.stack([part["attacked"] & (part["codes"] == CODES.index(FOOLED)) for part in found])
     first = torch.stack([part["predicted"] for part in found]).gather(0, hit.byte().argmax(0, keepdim=True))
     return first[0][hit.any(0)].tolist()
 

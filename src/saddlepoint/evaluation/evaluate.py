@@ -16,10 +16,11 @@ from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, shown
 from saddlepoint.evaluation import asked, findings, pictures, targets
 from saddlepoint.evaluation.assemble import Assembly, assemble
+from saddlepoint.evaluation.ensembles import Suite, as_suite
 from saddlepoint.evaluation.plan import Job, Plan, make_plan
 from saddlepoint.evaluation.store import MemoryStore, Outcome, Store, opened
 from saddlepoint.evaluation.suites import DEFAULT, Named
-from saddlepoint.evaluation.work import Worker
+from saddlepoint.evaluation.work import Worker, standing
 from saddlepoint.problem import Limits
 from saddlepoint.records import DataRecord, RunRecord
 from saddlepoint.solve import Attack
@@ -47,6 +48,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int | None = None,
     limits: Limits = Limits(),
+    suite: str | Suite | None = None,
     draw: bool = True,
     command: str = "",
     progress: Progress | None = None,
@@ -62,6 +64,7 @@ def evaluate(
         seed: of every random draw; a row's result depends on it and on the row's id only.
         batch_size: rows at once; None starts at 512 and halves while memory does not suffice. No number depends on it.
         limits: budget per row and attack.
+        suite: run these attacks in place of ``attacks``, each on what those before it left standing.
         draw: make pictures (images only; needs Pillow).
         progress: told after every job.
         folder: where outcomes are kept, so that a killed run goes on where it was.
@@ -71,8 +74,9 @@ def evaluate(
         change.
     """
     plan = checked_plan(
-        models, data, balls=balls, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits
-    )
+        models, data, balls=balls, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits,
+        suite=suite,
+    )  # fmt: skip
     found = run(plan, batch_size=batch_size, draw=draw, command=command, progress=progress, folder=folder)
     assert found is not None, "a single process does every job"
     return found
@@ -88,10 +92,13 @@ def checked_plan(
     seed: int = 0,
     batch_size: int | None = None,
     limits: Limits = Limits(),
+    suite: str | Suite | None = None,
 ) -> Plan:
     """The jobs of an evaluation, after a look at everything that was given; arguments and errors as in evaluate."""
     asked.check(models, data, balls, attacks, target=target, seed=seed, batch_size=batch_size, limits=limits)
-    plan = make_plan(models, data, list(dict.fromkeys(balls)), attacks, target=target, seed=seed, limits=limits)
+    chosen = None if suite is None else as_suite(suite, target)
+    unique = list(dict.fromkeys(balls))
+    plan = make_plan(models, data, unique, attacks, target=target, seed=seed, limits=limits, suite=chosen)
     for subject in plan.subjects:
         asked.check_labels(data, subject.name, subject.model.num_classes or 0)
         targets.check(target, subject.model.num_classes or 0)
@@ -138,27 +145,33 @@ def _run(
 ) -> Evaluated | None:
     """Own jobs first; then those of others that are damaged; then, if all are there, the record."""
     worker, jobs = Worker(plan, batch_size), list(plan.jobs())
-    mine = jobs[shard[0] - 1 :: shard[1]]
+    mine = [job for job in jobs if job.unit % shard[1] == shard[0] - 1]
     total, done = sum(len(job.rows) for job in mine), 0
     for job in mine:
-        if store.get(job.key) is None:
-            store.put(job.key, _outcome(worker, store, job))
+        _done(worker, store, job)
         done += len(job.rows)
         if progress is not None:
             progress(done, total, job.what)
     for job in jobs:
-        if store.has(job.key) and store.get(job.key) is None:
-            store.put(job.key, _outcome(worker, store, job))
+        if store.has(job.key):
+            _done(worker, store, job)
     if not all(store.has(job.key) for job in jobs):
         return None
     return _recorded(plan, assemble(plan, store, draw=draw), started, command)
 
 
-def _outcome(worker: Worker, store: Store, job: Job) -> Outcome:
-    if job.attack is None:
-        return worker.clean(job)
-    clean = store.get(job.clean_key)
-    return worker.attack(job, worker.clean(job) if clean is None else clean)
+def _done(worker: Worker, store: Store, job: Job) -> Outcome:
+    """The outcome of a job, from the store, or found and kept there, after what it needs of other jobs."""
+    outcome = store.get(job.key)
+    if outcome is not None:
+        return outcome
+    before = job.earlier or job.clean
+    if before is None:
+        outcome = worker.clean(job)
+    else:
+        outcome = worker.attack(job, standing(before, _done(worker, store, before)))
+    store.put(job.key, outcome)
+    return outcome
 
 
 def _recorded(plan: Plan, found: Assembly, started: str, command: str) -> Evaluated:
@@ -178,6 +191,7 @@ def _recorded(plan: Plan, found: Assembly, started: str, command: str) -> Evalua
         "models": [subject.name for subject in plan.subjects],
         "data": data.name,
         "rows": len(data),
+        "suite": plan.suite,
         "attacks": [attack.name for attack in plan.threats[0][1]],
         "threats": [ball.describe() for ball, _ in plan.threats],
         "target": plan.target,

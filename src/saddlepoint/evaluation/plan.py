@@ -1,6 +1,7 @@
 """What an evaluation will do: its jobs, and the key of each, a hash of everything that can move its numbers."""
 
 import hashlib
+import itertools
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
+from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.findings import in_training, twice
-from saddlepoint.evaluation.suites import Named, build, settings
+from saddlepoint.evaluation.suites import Named, build, described, recognisable
 from saddlepoint.problem import Limits
 from saddlepoint.records import NUMERICS_VERSION
-from saddlepoint.solve import Attack, IterativeAttack
+from saddlepoint.solve import Attack
 
 ROWS = 500
 """Rows of one job: what a killed run can lose. No number depends on it."""
@@ -52,7 +54,11 @@ class Subject:
 class Job:
     """One attack (None: the clean inputs) inside one ball on some rows of one model.
 
-    Args:  rows: places in the data set;  threat: place of the ball in the list of balls.
+    Args:
+        rows: places in the data set;  threat: place of the ball in the list of balls.
+        clean: the job of the clean rows, None for itself.
+        earlier: in a suite, the job of the member before on the same rows: only what it left standing is attacked.
+        unit: jobs of one number must be done by one process of several.
     """
 
     subject: Subject
@@ -61,7 +67,9 @@ class Job:
     rows: range
     threat: int
     key: str
-    clean_key: str
+    clean: "Job | None"
+    earlier: "Job | None"
+    unit: int
 
     @property
     def what(self) -> str:
@@ -80,6 +88,7 @@ class Plan:
         threats: the attacks of each ball;  target, seed, limits: as asked for.
         parts: the rows of each job and their fingerprint.
         every_point: outcomes hold the points of all rows that were attacked, not only of those that were fooled.
+        suite: the attacks are its members: each sees only the rows that all before it left standing.
     """
 
     data: Dataset
@@ -90,18 +99,29 @@ class Plan:
     limits: Limits
     parts: Sequence[tuple[range, str]] = field(default=())
     every_point: bool = False
+    suite: str | None = None
 
     def jobs(self) -> Iterator[Job]:
         """The clean rows of a model first, then each attack of each ball."""
+        units = itertools.count()
         for subject in self.subjects:
-            clean = [self._key(subject, None, None, print_) for _, print_ in self.parts]
-            for (rows, _), key in zip(self.parts, clean, strict=True):
-                yield Job(subject, None, None, rows, 0, key, key)
+            keys = [self._key(subject, None, None, print_) for _, print_ in self.parts]
+            clean = [
+                Job(subject, None, None, rows, 0, key, None, None, next(units))
+                for (rows, _), key in zip(self.parts, keys, strict=True)
+            ]
+            yield from clean
             for threat, (ball, attacks) in enumerate(self.threats):
+                before: list[Job | None] = [None] * len(clean)
                 for attack in attacks:
-                    for (rows, print_), first in zip(self.parts, clean, strict=True):
-                        key = self._key(subject, ball, attack, print_)
-                        yield Job(subject, ball, attack, rows, threat, key, first)
+                    for i, (rows, print_) in enumerate(self.parts):
+                        earlier = before[i]
+                        key = self._key(subject, ball, attack, print_, earlier)
+                        unit = next(units) if earlier is None else earlier.unit
+                        job = Job(subject, ball, attack, rows, threat, key, clean[i], earlier, unit)
+                        yield job
+                        if self.suite is not None:
+                            before[i] = job
 
     def spec(self) -> dict[str, Any]:
         """What makes this evaluation the same as another, as JSON."""
@@ -109,8 +129,9 @@ class Plan:
             "numerics": NUMERICS_VERSION,
             "models": {s.name: {"fingerprint": s.fingerprint, "probe": s.probe} for s in self.subjects},
             "data": {"name": self.data.name, "rows": len(self.data), "fingerprint": self.data.fingerprint},
+            "suite": self.suite,
             "threats": [
-                {"ball": ball.describe(), "attacks": [_attack(attack) for attack in attacks]}
+                {"ball": ball.describe(), "attacks": [described(attack) for attack in attacks]}
                 for ball, attacks in self.threats
             ],
             "target": self.target,
@@ -123,9 +144,11 @@ class Plan:
     def _points(self) -> str:
         return "all" if self.every_point else "fooled"
 
-    def _key(self, subject: Subject, ball: Ball | None, attack: Attack | None, rows: str) -> str:
+    def _key(
+        self, subject: Subject, ball: Ball | None, attack: Attack | None, rows: str, earlier: Job | None = None
+    ) -> str:
         model = subject.model
-        lasting = subject.lasting and (attack is None or isinstance(attack, IterativeAttack))
+        lasting = subject.lasting and (attack is None or recognisable(attack))
         about = {
             "numerics": NUMERICS_VERSION,
             "format": FORMAT,
@@ -136,7 +159,8 @@ class Plan:
             "torch": torch.__version__,
             "rows": rows,
             "ball": None if ball is None else ball.describe(),
-            "attack": None if attack is None else _attack(attack),
+            "attack": None if attack is None else described(attack),
+            "earlier": None if earlier is None else earlier.key,
             "target": self.target,
             "seed": self.seed,
             "limits": settings_of(self.limits),
@@ -155,22 +179,25 @@ def make_plan(
     target: str,
     seed: int,
     limits: Limits,
+    suite: Suite | None = None,
 ) -> Plan:
     """The plan of an evaluation; looks at each model twice on 16 rows to see whether it is random."""
-    threats = [(ball, [build(a, ball) if isinstance(a, str | Mapping) else a for a in attacks]) for ball in balls]
+
+    def members(ball: Ball) -> Sequence[Attack]:
+        if suite is not None:
+            return suite.members(ball)
+        return [build(attack, ball) if isinstance(attack, str | Mapping) else attack for attack in attacks]
+
+    threats = [(ball, members(ball)) for ball in balls]
     subjects = [_subject(name, model, data) for name, model in models.items()]
     ranges = [range(i, min(i + ROWS, len(data))) for i in range(0, len(data), ROWS)]
     parts = [(rows, _rows(data, rows)) for rows in ranges]
-    return Plan(data, subjects, threats, target, seed, limits, parts)
+    return Plan(data, subjects, threats, target, seed, limits, parts, suite=None if suite is None else suite.name)
 
 
 def settings_of(limits: Limits) -> dict[str, Any]:
     """What of a budget can move a number, as JSON."""
     return {name: repr(getattr(limits, name)) for name in ("forwards", "backwards", "seconds")}
-
-
-def _attack(attack: Attack) -> dict[str, Any]:
-    return {"class": f"{type(attack).__module__}.{type(attack).__qualname__}", "settings": settings(attack)}
 
 
 def _subject(name: str, model: Classifier, data: Dataset) -> Subject:

@@ -61,12 +61,46 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
     )
 
 
+def described(attack: Attack) -> dict[str, Any]:
+    """An attack so that no other is described alike: its class and every field, the same of attacks within."""
+    within = {name: _described(value) for name, value in _fields(attack).items()}
+    kind = f"{type(attack).__module__}.{type(attack).__qualname__}"
+    return {"class": kind, "settings": settings(attack) | {k: v for k, v in within.items() if v is not None}}
+
+
+def recognisable(attack: Attack) -> bool:
+    """Whether the description of an attack says all that it does: not of a function, or an object from elsewhere."""
+    if isinstance(attack, IterativeAttack):
+        return True
+    if not type(attack).__module__.startswith("saddlepoint."):
+        return False
+    values = _fields(attack).values()
+    found = [each for value in values for each in (value if isinstance(value, list | tuple) else [value])]
+    attacks = [each for each in found if _is_attack(each)]
+    return bool(attacks) and all(map(recognisable, attacks))
+
+
 def settings(attack: Attack) -> dict[str, Any]:
     """Every field of an attack as JSON."""
-    value: object = attack
-    if not dataclasses.is_dataclass(value):
-        return {"attack": type(attack).__qualname__}
-    return {field.name: _plain(getattr(attack, field.name)) for field in dataclasses.fields(value)}
+    return {name: _plain(value) for name, value in _fields(attack).items()} or {"attack": type(attack).__qualname__}
+
+
+def _fields(value: object) -> dict[str, Any]:
+    """The fields of a dataclass; none of anything else."""
+    return (
+        {f.name: getattr(value, f.name) for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else {}
+    )
+
+
+def _is_attack(value: object) -> bool:
+    return callable(value) and isinstance(getattr(value, "name", None), str) and not isinstance(value, type)
+
+
+def _described(value: object) -> Any:  # noqa: ANN401 (JSON)
+    """The attack, or the attacks, that a field holds; None if it holds something else."""
+    if isinstance(value, list | tuple) and value and all(map(_is_attack, value)):
+        return [described(each) for each in value]
+    return described(value) if _is_attack(value) else None  # type: ignore[arg-type]  # just asked
 
 
 def _settable(cls: type[IterativeAttack[Any]]) -> dict[str, tuple[dataclasses.Field[Any], Any]]:

@@ -36,6 +36,12 @@ class Answer:
     unreported: int
 
 
+def standing(job: Job, outcome: Outcome) -> Tensor:
+    """The places (m,) of the rows that a job, of the clean rows or of an attack, left standing."""
+    held = outcome["codes"] == CODES.index(HELD)
+    return outcome["rows"][held] if job.attack else held.nonzero().squeeze(1) + job.rows.start
+
+
 @final
 class Worker:
     """Does jobs; learns how many rows fit into memory at once.
@@ -64,16 +70,16 @@ class Worker:
             done = rows.stop
         return {"codes": torch.cat(codes), "predicted": torch.cat(predicted), "seconds": _since(start)}
 
-    def attack(self, job: Job, clean: Outcome) -> Outcome:
-        """Attack the rows that are right when clean.
+    def attack(self, job: Job, rows: Tensor) -> Outcome:
+        """Attack rows of the data set.
 
+        Args:  rows: (m,) places, of rows that are right when clean.
         Returns:  rows (m,): places in the data set that were attacked;  codes, predicted, forwards, backwards,
             distance, room, claimed, strayed (m,);  found (f,) and x (f, *f): places and points of the fooled rows,
             or of all that were attacked if the plan wants every point.
         """
         assert job.attack is not None
         start, data = time.monotonic(), self.plan.data
-        rows = (clean["codes"] == CODES.index(HELD)).nonzero().squeeze(1) + job.rows.start
         parts: list[Outcome] = []
         done = 0
         while done < len(rows):

@@ -1,0 +1,162 @@
+"""A suite: each member sees what those before it left standing, and the run says so."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from saddlepoint.attacks import FGSM, PGD, EachTarget, FromCallable
+from saddlepoint.balls import Linf
+from saddlepoint.classifier import Classifier
+from saddlepoint.errors import SettingError, SpecError
+from saddlepoint.evaluation import checked_plan, evaluate
+from saddlepoint.evaluation import plan as planning
+from saddlepoint.evaluation import run as run_plan
+from saddlepoint.evaluation.ensembles import Member, Suite
+from saddlepoint.evaluation.suites import described, recognisable
+from saddlepoint.losses import margin
+from saddlepoint.problem import Limits
+from saddlepoint.records import FOOLED, HELD
+from saddlepoint.result import Keep
+
+BALL = Linf(0.1)
+FIRST = Keep.FIRST_SUCCESS
+
+
+def members(ball):
+    """A weak attack, a strong one, and each class in turn."""
+    weak = FGSM(ball=dataclasses.replace(ball, eps=ball.eps / 2), keep=FIRST)
+    aimed = EachTarget(attack=PGD(ball=ball, loss=margin, keep=FIRST))
+    return [
+        Member(name="weak", attack=weak),
+        Member(name="strong", attack=PGD(ball=ball, keep=FIRST)),
+        Member(name="aimed", attack=aimed),
+    ]
+
+
+SUITE = Suite("three", "weak, strong, aimed", members)
+
+
+def run(net, data, **settings):
+    return evaluate({"net": Classifier(net)}, data, balls=[BALL], suite=SUITE, **settings).record
+
+
+def threat(record):
+    return record.models[0].threats[0]
+
+
+def test_each_member_is_given_what_those_before_it_left(net, data):
+    record = run(net, data)
+    attacks = threat(record).attacks
+    assert [attack.name for attack in attacks] == ["weak", "strong", "aimed"]
+    standing = record.models[0].clean.count
+    for attack in attacks:
+        assert attack.attacked == standing
+        standing -= attack.fooled
+        assert attack.robust.count == standing == attack.verdicts.count(HELD)
+    assert attacks[0].fooled > 0, "else nothing would show that rows leave"
+    assert attacks[1].fooled > 0
+    assert threat(record).worst.count == standing
+    assert threat(record).verdicts == attacks[-1].verdicts
+    assert record.spec["suite"] == "three"
+
+
+def test_the_worst_case_is_that_of_the_members_run_on_all_rows(net, data):
+    apart = evaluate({"net": Classifier(net)}, data, balls=[BALL], attacks=members(BALL)[1:]).record
+    weak = evaluate({"net": Classifier(net)}, data, balls=[Linf(0.05)], attacks=["fgsm"]).record
+    expected = "".join(
+        FOOLED if letter == HELD and weakly == FOOLED else letter
+        for letter, weakly in zip(threat(apart).verdicts, threat(weak).verdicts, strict=True)
+    )
+    assert threat(run(net, data)).verdicts == expected
+
+
+def test_passes_are_those_that_the_meter_saw(net, data):
+    two, model = Suite("two", "without the last", lambda ball: members(ball)[:2]), Classifier(net)
+    settled_rows_leave_at_once = Limits(shrink_at=1.0)
+    found = evaluate({"net": model}, data, balls=[BALL], suite=two, limits=settled_rows_leave_at_once)
+    attacks, looks = threat(found.record).attacks, 2 * 16  # looks: whether the model is random
+    verified = sum(attack.attacked for attack in attacks)
+    assert model.meter.forwards == sum(attack.forwards for attack in attacks) + verified + looks
+    assert model.meter.backwards == sum(attack.backwards for attack in attacks) > 0
+
+
+def test_pictures_are_of_points_that_exist(net, data):
+    easiest = threat(run(net, data)).easiest
+    assert easiest
+    assert all(picture.fooled_by == 1 for picture in easiest), "a row leaves once it is fooled"
+
+
+def test_rows_that_are_undefined_leave_too(net, data):
+    def answer(x):  # the clean rows are defined, those that moved are not
+        same = (x.flatten(1).unsqueeze(1) - data.x.flatten(1)).abs().amax(2).amin(1) == 0
+        return torch.where(same.unsqueeze(1), net(x), torch.nan)
+
+    attacks = threat(run(answer, data)).attacks
+    assert attacks[0].undefined == attacks[0].attacked > 0
+    assert [attack.attacked for attack in attacks[1:]] == [0, 0]
+
+
+@pytest.mark.parametrize("size", [7, 500])
+def test_no_number_depends_on_jobs_or_batches(net, data, size, monkeypatch):
+    monkeypatch.setattr(planning, "ROWS", size)
+    again, known = threat(run(net, data, batch_size=5)), threat(run(net, data))
+    for ours, theirs in zip(again.attacks, known.attacks, strict=True):
+        assert (ours.verdicts, ours.forwards, ours.backwards) == (theirs.verdicts, theirs.forwards, theirs.backwards)
+
+
+def test_shards_and_resumed_runs_end_as_one_run(net, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "ROWS", 7)
+    whole = threat(run(net, data))
+
+    def plan():
+        return checked_plan({"net": Classifier(net)}, data, balls=[BALL], suite=SUITE)
+
+    for i in (2, 3):
+        assert run_plan(plan(), folder=tmp_path, shard=(i, 3)) is None
+    found = run_plan(plan(), folder=tmp_path, shard=(1, 3))
+    assert threat(found.record).verdicts == whole.verdicts
+    keys = [job.key for job in plan().jobs()]
+    for key in keys[len(keys) // 2 :: 2]:  # as if killed, with holes in every chain
+        (tmp_path / "jobs" / f"{key}.json").unlink()
+    again = run_plan(plan(), folder=tmp_path)
+    assert threat(again.record).verdicts == whole.verdicts
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "jobs").iterdir()}
+    run_plan(plan(), folder=tmp_path)
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "jobs").iterdir()}, "all was there"
+
+
+def test_a_key_tells_what_came_before(net, data):
+    def keys(suite):
+        plan = checked_plan({"net": Classifier(net)}, data, balls=[BALL], suite=suite)
+        return [job.key for job in plan.jobs() if job.attack is not None]
+
+    other = Suite("other", "the last two", lambda ball: members(ball)[1:])
+    assert not set(keys(SUITE)) & set(keys(other)), "the second member attacks other rows in one than in the other"
+    assert keys(SUITE) == keys(Suite("renamed", "the same", members))
+
+
+def test_attacks_within_attacks_are_described_by_class_and_fields():
+    one = described(Member(name="a", attack=EachTarget(attack=PGD(ball=BALL))))
+    other = described(Member(name="a", attack=EachTarget(attack=FGSM(ball=BALL))))
+    assert one != other
+    inner = one["settings"]["attack"]["settings"]["attack"]
+    assert inner["class"].endswith("pgd.PGD")
+    assert inner["settings"]["steps"] == 40
+    json.dumps(one)
+
+
+def test_only_what_is_described_in_full_is_recognised():
+    wrapped = FromCallable(function=lambda model, x, y: x, ball=BALL)
+    assert recognisable(Member(name="a", attack=EachTarget(attack=PGD(ball=BALL))))
+    assert not recognisable(wrapped)
+    assert not recognisable(Member(name="a", attack=wrapped))
+
+
+def test_bad_suites_are_refused_with_a_remedy(net, data):
+    models = {"net": Classifier(net)}
+    with pytest.raises(SpecError, match="unknown suite 'autoatack'"):
+        checked_plan(models, data, balls=[BALL], suite="autoatack")
+    with pytest.raises(SettingError, match="leave the target out"):
+        checked_plan(models, data, balls=[BALL], suite=SUITE, target="least-likely")
