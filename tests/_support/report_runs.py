@@ -104,7 +104,7 @@ def make_run(pictures: list[FooledPicture] | None = None, held: list[HeldPicture
         spec={
             "models": ["zoo:mnist-pgd", "zoo:mnist-standard"],
             "data": "mnist10k:test",
-            "suite": "cascade",
+            "suite": None,
             "seed": 0,
         },
         command="saddlepoint evaluate zoo:mnist-pgd zoo:mnist-standard mnist10k:test --norm linf --eps 0.1 --eps 0.3",

@@ -6,7 +6,7 @@ import pytest
 from report_runs import HOSTILE, make_run, threat, wilson
 
 from saddlepoint.records import Finding, RunRecord, ThreatRecord
-from saddlepoint.report.citation import CAVEAT, citation
+from saddlepoint.report.citation import caveat, citation
 
 
 def alone(*threats: ThreatRecord) -> RunRecord:
@@ -81,5 +81,19 @@ def test_a_hostile_name_stays_text() -> None:
 
 
 def test_the_caveat_names_the_bound_and_autoattack() -> None:
-    assert "upper bound" in CAVEAT
-    assert "not AutoAttack" in CAVEAT
+    assert "upper bound" in caveat(make_run())
+    assert "not AutoAttack" in caveat(make_run())
+
+
+def test_a_suite_is_cited_by_its_name_and_autoattack_as_such() -> None:
+    (said,) = citation(suite("cascade-1"))
+    assert "under the suite cascade-1 (fgsm, pgd), Linf eps 0.3" in said
+    assert "not AutoAttack" in caveat(suite("cascade-1"))
+    assert "not AutoAttack" not in caveat(suite("autoattack"))
+    assert "own implementation" in caveat(suite("autoattack"))
+
+
+def suite(name: str) -> RunRecord:
+    """A run of that suite."""
+    run = alone(threat(0.3, [1866, 1830], 1948, 2000))
+    return dataclasses.replace(run, spec={**run.spec, "suite": name})

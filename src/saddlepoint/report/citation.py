@@ -4,18 +4,30 @@ from saddlepoint.records import ModelRecord, RunRecord, ThreatRecord
 from saddlepoint.report import text
 from saddlepoint.report.privacy import base_name
 
-CAVEAT = (
+_CAVEAT = (
     "Each number is an upper bound on the true robust accuracy, from the attacks named here only: "
     "a stronger attack can lower it and none can raise it. The interval covers the choice of rows, "
-    "not the attacks that were not tried. The attacks are not AutoAttack, "
-    "so the number does not compare with AutoAttack results or with leaderboards built on them."
+    "not the attacks that were not tried."
 )
+_OTHERS = (
+    "The attacks are not AutoAttack, so the number does not compare with AutoAttack results or with leaderboards built "
+    "on them."
+)
+_AUTOATTACK = (
+    "The members, steps and order are those of AutoAttack's standard version, in saddlepoint's own implementation: "
+    "name both when you cite the number."
+)
+
+
+def caveat(run: RunRecord) -> str:
+    """What the sentences do not say."""
+    return f"{_CAVEAT} {_AUTOATTACK if run.spec.get('suite') == 'autoattack' else _OTHERS}"
 
 
 def citation(run: RunRecord) -> list[str]:
     """One sentence per model and threat, models first; a threat without attacks or rows says so instead of a number.
 
-    Returns:  sentences in plain text, to be shown together with ``CAVEAT``.
+    Returns:  sentences in plain text, to be shown together with :func:`caveat`.
     """
     named = zip(text.labels(run.models), run.models, strict=True)
     return [sentence(run, model, name, threat) for name, model in named for threat in model.threats]
@@ -29,11 +41,11 @@ def sentence(run: RunRecord, model: ModelRecord, name: str, threat: ThreatRecord
         lacking = "no attack was run" if not threat.attacks else "no row was measured"
         return f"{name}: nothing to cite for {ball} on {data}; {lacking}."
     attacks = [base_name(attack.name) for attack in threat.attacks]
-    scope = (
-        f"the worst case of {len(attacks)} attacks ({', '.join(attacks)})"
-        if len(attacks) > 1
-        else f"{attacks[0]} alone"
-    )
+    named, suite = ", ".join(attacks), run.spec.get("suite")
+    if suite:
+        scope = f"the suite {base_name(str(suite))} ({named})"
+    else:
+        scope = f"the worst case of {len(attacks)} attacks ({named})" if len(attacks) > 1 else f"{named} alone"
     said = (
         f"{name}: {text.percent(threat.worst)} robust accuracy (95 % interval {text.interval(threat.worst)}) "
         f"under {scope}, {ball}, {text.plural(threat.worst.rows, 'row')} of {data}; "

@@ -6,7 +6,7 @@ from typing import Any
 
 from saddlepoint.records import FooledPicture, ModelRecord, RunRecord, ThreatRecord
 from saddlepoint.report import charts, text
-from saddlepoint.report.citation import CAVEAT, errors, sentence
+from saddlepoint.report.citation import caveat, errors, sentence
 from saddlepoint.report.classes import classes
 from saddlepoint.report.groups import Group, fates, groups, passes_per_row
 from saddlepoint.report.pictures import embed
@@ -33,7 +33,7 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
             for threat in model.threats
         ],
         "attacks": len({name for group in threats for name, _ in group.attacks}),
-        "caveat": CAVEAT,
+        "caveat": caveat(run),
         "findings": sorted(run.findings, key=lambda finding: _LEVELS.index(finding.level)),
         "curves": [{"plot": plot, "legend": _legend(found)} for plot, found in zip(curves, lines, strict=True)],
         "plots": [

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from saddlepoint.errors import missing
 from saddlepoint.records import AttackRecord, RunRecord, Share, ThreatRecord
 from saddlepoint.report import text
-from saddlepoint.report.citation import CAVEAT, citation
+from saddlepoint.report.citation import caveat, citation
 from saddlepoint.report.groups import Group, groups, passes_per_row
 from saddlepoint.report.privacy import public
 
@@ -68,7 +68,7 @@ def cite(run: RunRecord) -> "Renderables":
         from rich.text import Text
     except ImportError as error:
         raise missing("rich", "cli") from error
-    return Renderables(*map(Text, citation(run)), Text(CAVEAT, style="dim"))
+    return Renderables(*map(Text, citation(run)), Text(caveat(run), style="dim"))
 
 
 def _table(run: RunRecord, names: list[str], group: Group) -> "Table":
