@@ -56,11 +56,11 @@ def brief(cell):
     return ", ".join(f"{key} {json.dumps(value)}" for key, value in kept.items())
 
 
-def environment(threads):
-    """What the figures depend on beside the case: versions, the code of the engine, the processor."""
+def environment(threads, attacks=()):
+    """What the figures depend on beside the case: versions, the code of the engine and the attacks, the processor."""
     return {
         "saddlepoint": saddlepoint.__version__,
-        "engine": engine(),
+        "engine": engine(attacks),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "processor": processor(),
@@ -69,10 +69,11 @@ def environment(threads):
 
 
 @cache
-def engine():
-    """The first digits of a hash over the code that the measured attacks run."""
+def engine(attacks=()):
+    """The first digits of a hash over the code that is measured: the driver, PGD and its like, and these attacks."""
     root, digest = Path(saddlepoint.__file__).parent, hashlib.sha256()
-    for path in sorted(file for pattern in ENGINE for file in root.glob(pattern)):
+    patterns = [*ENGINE, *(f"attacks/{name}.py" for name in attacks)]
+    for path in sorted({file for pattern in patterns for file in root.glob(pattern)}):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -188,14 +188,15 @@ class Problem:
         with torch.no_grad():
             return self._forward(x)
 
-    def shrink(self, state: S, t: int) -> tuple[Self, S]:
-        """Settle the rows that the state calls done; drop settled rows once enough of them are in the batch."""
+    def shrink(self, state: S, t: int, *, eager: bool = False) -> tuple[Self, S]:
+        """Settle the rows that the state calls done; drop settled rows once enough are in the batch, or at once."""
         every = self.limits.check_every or (1 if self.x0.device.type == "cpu" else 5)
         done = getattr(state, "done", None)
         if done is not None and t % every == 0:
             self.record.settle(done)
         left = len(self.x0) - self.record.settled_rows
-        if not self.record.settled_rows or left == 0 or left > self.limits.shrink_at * len(self.x0):
+        share = 1.0 if eager and self.limits.shrink_at else self.limits.shrink_at
+        if not self.record.settled_rows or left == 0 or left > share * len(self.x0):
             return self, state
         index = (~self.record.settled).nonzero().squeeze(1)
         self.record.compact(index)

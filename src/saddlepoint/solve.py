@@ -116,7 +116,7 @@ def search(attack: IterativeAttack[Any], problem: Problem) -> None:
     with problem.model.frozen(), suppress(Spent):
         state, length = attack.init(problem), attack.length(problem)
         for t in range(length + 1):  # the last point is looked at too: no wasted update
-            problem, state = problem.shrink(state, t)
+            problem, state = problem.shrink(state, t, eager=attack.needs_graph)  # a step there is many passes
             problem.record.put(state.x)
             last = t == length
             if problem.empty or (last and attack.keep is Keep.LAST):
