@@ -1,7 +1,7 @@
 """Minimum-norm attacks of saddlepoint and of its peers, as calls that answer with points.
 
-``OURS[task]`` is the attack; ``PEERS[peer][task](net)`` prepares a call without arguments. Steps, step sizes and constants
-are the same on both sides where a peer has them; where it does not, its own defaults are used and ``NOTES`` says so.
+``OURS[task]`` is the attack; ``prepare(peer, net, task)`` prepares a call without arguments. Steps, step sizes and
+constants are the same on both sides where a peer has them; else its defaults are used, and ``NOTES`` says so.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Minimum-norm attacks against the same attacks of other libraries: how near, how long, how many passes.
 
-``python benchmarks/minimum_norm.py [--table] [--only PART ...]`` fills benchmarks/results/minimum_norm.json, cell by cell:
-what is there is not measured again, so a run that was killed goes on. It then writes minimum_norm.md from it.
+``python benchmarks/minimum_norm.py [--table] [--only PART ...]`` fills benchmarks/results/minimum_norm.json, cell by
+cell: what is there is not measured again, so a run that was killed goes on. It then writes minimum_norm.md from it.
 
 Rows: the first test digits that the model gets right. A point counts if the bare module is fooled by it and it lies in
 the box; a row without one has an infinite distance, so a median cannot profit from rows that an attack gives up.
@@ -41,7 +41,7 @@ from saddlepoint.problem import Problem
 THREADS, ROWS, FEW = 1, 200, 50
 DIGITS, LENET = "zoo:mnist-standard", "zoo:mnist-lenet"
 SHORT = ("deepfool", "deepfool-linf", "ddn", "fmn-l0", "fmn-l1", "fmn-l2", "fmn-linf")
-PAIRS = {task: 11 for task in SHORT}
+PAIRS = dict.fromkeys(SHORT, 11)
 SLOW = {("adv-lib", "cw-linf"): FEW, ("torchattacks", "deepfool"): FEW, ("art", "deepfool"): FEW}
 SLOW |= {("art", "cw-l2"): 10, ("art", "cw-linf"): 5}
 """Rows of peers that take long; all others get ``ROWS``."""
@@ -118,7 +118,7 @@ def against(peer, task, norm, rows, pairs):
 
 
 def timed(call, net):
-    """Points, seconds [by the wall, of the CPU], and passes [forward, backward] of a row; the hooks cost next to nothing."""
+    """Points, seconds [by the wall, of the CPU], and passes [forward, backward] of a row."""
     with watched(net.module) as calls, clocked() as clocks:
         points = call()
     return points, clocks, [round(count, 2) for count in passes(calls, len(net.x))]
@@ -359,7 +359,7 @@ def _reach(net, points):
 
 
 def _scipy_search(module, x0, y):
-    """Nine constants as ours starts them (0.01, times 10 until it suffices, then halved on a log scale), each in SciPy."""
+    """Nine constants: from 0.01, times 10 until one suffices, then halved on a log scale; each in SciPy."""
     low, high, const, best, looks = 0.0, math.inf, 1e-2, None, 0
     for _ in range(9):
         found = scipy_at(module, x0, y, const, torch.float32)
