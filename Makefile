@@ -76,6 +76,7 @@ bench: .venv/.peers ## Measure speed and strength, also against other libraries 
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/efficiency.py
 	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/minimum_norm.py
 
 clean: ## Remove what was built, but neither .venv nor runs/
 	rm -rf build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

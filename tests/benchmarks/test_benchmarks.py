@@ -88,3 +88,58 @@ def test_the_table_holds_the_figures_and_marks_the_fastest_peer(module):
     assert "| pgd | fast | 8 | 9 |  | 9 | 62.5 | 50.0 |  | 50.0 |  |" in page
     assert "Peers: fast 9, slow 9." in page
     assert "Medians of 21 pairs" in page
+
+
+def test_minimum_norm_distances_count_only_points_that_fool(module, monkeypatch):
+    pytest.importorskip("scipy")
+    bench, nets = module("minimum_norm"), module("_nets")
+    net = nets.Net(torch.nn.Linear(2, 2, bias=False), torch.zeros(3, 2), torch.tensor([0, 0, 0]))
+    with torch.no_grad():
+        net.module.weight.copy_(torch.eye(2))
+    points = torch.tensor([[0.0, 0.5], [0.5, 0.0], [0.0, 1.0]])  # the second is still of class 0
+    assert bench.judged(net, points, "l2") == {"success": 0.6667, "median": 1.0, "mean": 0.75}
+    assert bench.judged(net, points, "l0") == {"success": 0.6667, "median": 1.0, "mean": 1.0}
+    assert bench.judged(net, torch.zeros(3, 2), "linf") == {"success": 0.0, "median": None, "mean": None}
+    with pytest.raises(AssertionError, match="outside the box"):
+        bench.judged(net, points + 1, "l2")
+
+
+def test_each_target_is_every_other_class_once(module):
+    bench, nets = module("minimum_norm"), module("_nets")
+    net = nets.Net(torch.nn.Linear(2, 4), torch.rand(3, 2), torch.tensor([0, 1, 3]))
+    every, goal = bench.each_target(net)
+    assert every.y.tolist() == [0] * 3 + [1] * 3 + [3] * 3
+    assert [sorted(part) for part in goal.view(3, 3).tolist()] == [[1, 2, 3], [0, 2, 3], [0, 1, 2]]
+    assert torch.equal(every.x, net.x.repeat_interleave(3, 0))
+
+
+def minimal(task, peer=None, **figures):
+    environment = {"saddlepoint": "0", "engine": task, "torch": "2", "python": "3", "processor": "p", "threads": 1}
+    case = {"kind": "distance", "task": task, "model": "net", "rows": 8, "norm": "l2", **environment}
+    if peer:
+        case |= {"kind": "against", "peer": peer, "version": "9", "pairs": 0, "note": "its defaults"}
+    return {"case": case, **figures}
+
+
+def test_the_minimum_norm_page_holds_the_figures_and_says_where_a_peer_differs(module):
+    ours = {"success": 1.0, "median": 1.25, "mean": 1.5, "passes": [9.0, 8.0], "seconds": [2.0, 1.0]}
+    both = {"success": [1.0, 0.5], "median": [1.25, None], "mean": [1.5, 2.0], "passes": [[9.0, 8.0], [90.0, 10.0]]}
+    cells = {
+        "a": minimal("ddn", **ours),
+        "b": minimal("ddn", "slow", **both, seconds=[1.0, 4.0], wall=[0.25] * 3, cpu=[0.2] * 3),
+    }
+    page = module("_minimum_tables").minimum_norm_page(cells)
+    assert page.count("Measured with") == 1, "the code of each attack has a hash of its own"
+    assert "| DDN, 300 steps | 100.0 | 1.25 | 1.5 | 17 | 1.0 |" in page
+    row = "| DDN, 300 steps | slow: its defaults | 8 | 100.0 | 50.0 | 1.25 | – | 17 | 100 | 0.25, 0.20 (1) |"
+    assert row in page
+    assert "Peers: slow 9." in page
+
+
+def test_every_minimum_norm_task_has_a_title_and_the_files_of_its_attack(module):
+    titles, tasks = module("_minimum_tables").TITLES, module("_minimal")
+    assert {*tasks.OURS, "l-bfgs"} <= set(titles)
+    folder = Path(__file__).parents[2] / "src" / "saddlepoint" / "attacks"
+    for task in [*tasks.OURS, "l-bfgs"]:
+        assert tasks.files(task), task
+        assert all((folder / f"{name}.py").exists() for name in tasks.files(task))
