@@ -64,7 +64,7 @@ def _convert(value: Any) -> Any:
         return value
     fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     kept = {"clean", "adversarial", "difference"} if isinstance(value, FooledPicture | HeldPicture) else set()
-    prose = {"title", "evidence", "remedy"} if isinstance(value, Finding) else set()
+    prose = {"title", "evidence", "consequence", "remedy"} if isinstance(value, Finding) else set()
     return type(value)(
         **{
             name: item if name in kept else base_names(item) if name in prose else _convert(item)
