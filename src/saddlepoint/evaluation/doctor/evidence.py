@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from saddlepoint.records import Finding
+
 _DOUBT = 1e-5  # of one comparison; some fifty are made
 
 
@@ -16,10 +18,22 @@ class Gain(NamedTuple):
     after: int
     sure: bool
 
+    @property
+    def accuracy(self) -> float:
+        """Afterwards."""
+        return self.after / max(1, self.rows)
+
     def __str__(self) -> str:
         return (
             f"{_percent(self.after, self.rows)} of {self.rows} rows are right, not {_percent(self.before, self.rows)}"
         )
+
+
+class Cause(NamedTuple):
+    """What would make a model right: accuracy with it, and the finding that says so."""
+
+    accuracy: float
+    finding: Finding
 
 
 def gain(before: Tensor, after: Tensor) -> Gain:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import final
 
 from torch import Tensor
@@ -13,10 +14,27 @@ from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.errors import ModelError, SaddlepointError
 from saddlepoint.evaluation.doctor import differences, gradients, inputs, labels, outputs, precision
+from saddlepoint.evaluation.doctor.evidence import Cause
 from saddlepoint.evaluation.doctor.patient import Patient, untouched
 from saddlepoint.records import Finding
 
 Check = Callable[[Patient], Iterator[Finding]]
+
+
+def _likeliest(causes: Iterator[Cause]) -> Iterator[Finding]:
+    """The cause that makes the model right most often: classes in another order can look like other channels."""
+    yield from (cause.finding for cause in sorted(causes, key=lambda cause: -cause.accuracy)[:1])
+
+
+def order_of_classes(patient: Patient) -> Iterator[Finding]:
+    """Labels in another order."""
+    yield from _likeliest(labels.order(patient))
+
+
+def preparation(patient: Patient) -> Iterator[Finding]:
+    """Labels in another order, or inputs prepared in another way."""
+    yield from _likeliest(chain(labels.order(patient), inputs.preparation(patient)))
+
 
 CHECKS: dict[str, Check] = {
     "filled bounds": inputs.filling,
@@ -27,22 +45,23 @@ CHECKS: dict[str, Check] = {
     "squashed outputs": outputs.squashed,
     "batch": outputs.company,
     "labels in range": labels.beyond,
-    "order of labels": labels.order,
-    "range, normalisation, channels, layout": inputs.preparation,
-    "accuracy above chance": labels.chance,
+    "normalised once": inputs.twice,
+    "order of labels, input range, normalisation, channels, layout": preparation,
     "gradients": gradients.alive,
     "finite differences": differences.slopes,
+    "tiny steps": differences.pieces,
     "16 bits": precision.bits,
     "rounding": precision.rounding,
     "TF32": precision.tf32,
+    "accuracy above chance": labels.chance,
 }
 """Every check, by the name that the healthy line gives it, in order."""
 
 SHORT: Sequence[Check] = (
     inputs.filling,
+    inputs.twice,
     outputs.squashed,
     outputs.company,
-    labels.order,
     gradients.alive,
     precision.bits,
 )
@@ -51,7 +70,7 @@ SHORT: Sequence[Check] = (
 _GLANCE, _LOW = 64, 0.5
 _MOST, _LEAST, _WARM = 512, 64, 16
 _SECONDS, _PASSES = 30.0, 30  # for the whole examination, and how often each row goes through the model in it
-_CAUSES = (labels.beyond, labels.order, inputs.preparation)
+_EFFECTS = (preparation, order_of_classes, labels.chance)  # wrong rows, which any other error may have caused
 
 
 @final
@@ -96,13 +115,8 @@ def examine(name: str, model: Classifier, data: Dataset, rows: int | None = None
             patient = Patient.of(name, model, data, rows or _LEAST)
             found += [*inputs.filling(patient), *inputs.refusal(patient, error)]
             return _checkup(patient, data, found, ["the model runs"], start)
-        explained = False
         for title, check in CHECKS.items():
-            if check is labels.chance and explained:
-                continue
-            new = list(_told(check, patient))
-            explained = explained or (check in _CAUSES and bool(new))
-            found += new
+            found += _told(check, patient, found)
             ran.append(title)
     return _checkup(patient, data, found, ran, start)
 
@@ -120,16 +134,21 @@ def glance(name: str, model: Classifier, data: Dataset) -> list[Finding]:
             return []
         k = patient.logits.shape[1]
         low = accuracy < _LOW or accuracy <= 1.5 / k
-        checks = [*SHORT, inputs.preparation] if low else SHORT
-        return [finding for check in checks for finding in _told(check, patient)]
+        checks = [*SHORT, preparation if low else order_of_classes]
+        found: list[Finding] = []
+        for check in checks:
+            found += _told(check, patient, found)
+        return found
 
 
-def _told(check: Check, patient: Patient) -> Iterator[Finding]:
-    """What a check finds; that the model fails in it is a finding, too."""
+def _told(check: Check, patient: Patient, before: Sequence[Finding]) -> list[Finding]:
+    """What a check finds, unless what was found before explains it; that the model fails in it is a finding, too."""
+    if check in _EFFECTS and any(finding.level == "error" for finding in before):
+        return []
     try:
-        yield from check(patient)
+        return list(check(patient))
     except ModelError as error:
-        yield from inputs.refusal(patient, error)
+        return list(inputs.refusal(patient, error))
 
 
 def _affordable(model: Classifier, data: Dataset) -> int:

@@ -1,13 +1,15 @@
 """Whether the inputs are those that the model was trained on."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 from saddlepoint.errors import ModelError, SaddlepointError, shown
-from saddlepoint.evaluation.doctor.evidence import gain
-from saddlepoint.evaluation.doctor.mappings import Mapping, layouts, mappings
+from saddlepoint.evaluation.doctor.evidence import Cause, gain
+from saddlepoint.evaluation.doctor.mappings import DOUBLED, Mapping, layouts, mappings
 from saddlepoint.evaluation.doctor.patient import Patient, bare, spread
 from saddlepoint.records import Finding
 
@@ -15,6 +17,16 @@ _UNFILLED, _HALF = 0.02, 0.5  # shares of the width of the bounds
 _FIRST = 16, 128  # rows on which every mapping is tried, a quarter of all; the best few are tried on all
 _FINAL = 6
 _MENDED = 0.5  # accuracy from which on a layout is what a model that failed wants: nothing else can be compared
+_EQUAL, _AS_GOOD = 0.01, 1.5  # of equals (within a point, and that much loss), the simplest is named
+
+
+class Tried(NamedTuple):
+    """A mapping and its place in the list, which rows (n,) are right with it, and the mean loss."""
+
+    place: int
+    mapping: Mapping
+    after: Tensor
+    loss: float
 
 
 def filling(patient: Patient) -> Iterator[Finding]:
@@ -63,25 +75,62 @@ def standard(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def preparation(patient: Patient) -> Iterator[Finding]:
+def preparation(patient: Patient) -> Iterator[Cause]:
     """Inputs prepared in another way than for training: another preparation makes the model right where it is wrong."""
     if patient.outside or int((~patient.right).sum()) < 17:  # fewer cannot pass the sign test
         return
     tried = list(_tried(patient))
     if not tried:
         return
-    best = max(after.sum() for _, after, _ in tried)
-    near = [each for each in tried if each[1].sum() >= best - 0.01 * len(patient.x)]
-    mapping, after, _ = min(near, key=lambda each: each[2])  # of equals, the one that the model is surest of
-    found = gain(patient.right, after)
+    most, n = max(int(each.after.sum()) for each in tried), len(patient.x)
+    near = [each for each in tried if int(each.after.sum()) >= most - _EQUAL * n]
+    least = min(each.loss for each in near)
+    best = min((each for each in near if each.loss <= _AS_GOOD * least), key=lambda each: each.place)
+    mapping, found = best.mapping, gain(patient.right, best.after)
     if found.sure:
-        yield patient.finding(
+        others = [each.mapping.words for each in near if each is not best][:2]
+        finding = patient.finding(
             "error",
             mapping.title,
-            evidence=f"with {mapping.words}, {found}",
+            evidence=f"with {mapping.words}, {found}"
+            + (f"; much the same with {' or '.join(others)}" if others else ""),
             consequence="The model is wrong before anything is attacked: every number is of a model that nobody uses.",
             remedy=mapping.remedy,
         )
+        yield Cause(found.accuracy, finding)
+
+
+def twice(patient: Patient) -> Iterator[Finding]:
+    """The Classifier's mean and std, met again in a part of the module."""
+    model = patient.model
+    if model.mean is None or model.std is None or not isinstance(model.module, nn.Module):
+        return
+    for part in model.module.modules():
+        own = [_numbers(getattr(part, name, None)) for name in ("mean", "std")]
+        if all(_alike(a, b) for a, b in zip(own, (model.mean, model.std), strict=True)):
+            yield patient.finding(
+                "error",
+                DOUBLED,
+                evidence=f"the module's {type(part).__name__} holds the same mean and std as the Classifier, "
+                f"{shown(model.mean.tolist())} and {shown(model.std.tolist())}",
+                consequence="Inputs are normalised twice: the model is not the one that was trained.",
+                remedy="Leave mean and std out of Classifier.",
+            )
+            return
+
+
+def _numbers(value: object) -> Tensor | None:
+    """A few numbers as a tensor (c,), or None if the value is something else."""
+    if not isinstance(value, Tensor | list | tuple | float | int):
+        return None
+    try:
+        return torch.as_tensor(value, dtype=torch.float64, device="cpu").detach().flatten()
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _alike(own: Tensor | None, given: Tensor) -> bool:
+    return own is not None and own.numel() == given.numel() and torch.allclose(own, given.flatten(), rtol=1e-3)
 
 
 def refusal(patient: Patient, error: SaddlepointError) -> Iterator[Finding]:
@@ -109,21 +158,20 @@ def refusal(patient: Patient, error: SaddlepointError) -> Iterator[Finding]:
     )
 
 
-def _tried(patient: Patient) -> Iterator[tuple[Mapping, Tensor, float]]:
-    """The best mappings of a first try on some rows, each with which rows are right then, and the loss."""
+def _tried(patient: Patient) -> Iterator[Tried]:
+    """The best mappings of a first try on some rows, and then on all."""
     n = len(patient.x)
     some = spread(n, min(max(n // 4, _FIRST[0]), _FIRST[1])).to(patient.x.device)
     x, y = patient.x[some], patient.y[some]
     first = []
-    for mapping in mappings(patient.model, x):
+    for place, mapping in enumerate(mappings(patient.model, x)):
         logits = _asked(patient, mapping, x)
         if logits is not None:
-            first.append((int(logits.argmax(1).eq(y).sum()), -_loss(logits, y), mapping))
-    first.sort(key=lambda each: each[:2], reverse=True)
-    for _, _, mapping in first[:_FINAL]:
+            first.append((-int(logits.argmax(1).eq(y).sum()), _loss(logits, y), place, mapping))
+    for _, _, place, mapping in sorted(first, key=lambda each: each[:3])[:_FINAL]:
         logits = _asked(patient, mapping, patient.x)
         if logits is not None:
-            yield mapping, logits.argmax(1) == patient.y, _loss(logits, patient.y)
+            yield Tried(place, mapping, logits.argmax(1) == patient.y, _loss(logits, patient.y))
 
 
 def _asked(patient: Patient, mapping: Mapping, x: Tensor) -> Tensor | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from saddlepoint.evaluation.doctor.evidence import gain
+from saddlepoint.evaluation.doctor.evidence import Cause, gain
 from saddlepoint.evaluation.doctor.patient import Patient
 from saddlepoint.records import Finding
 
@@ -27,7 +27,7 @@ def beyond(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def order(patient: Patient) -> Iterator[Finding]:
+def order(patient: Patient) -> Iterator[Cause]:
     """Labels that are shifted, or classes in another order."""
     logits, y = patient.logits, patient.y
     k, predicted = logits.shape[1], logits.argmax(1)
@@ -38,20 +38,22 @@ def order(patient: Patient) -> Iterator[Finding]:
     shifted = gain(patient.right, (predicted + s) % k == y)
     if s and shifted.sure and 2 * (shifted.after - shifted.before) >= shifted.rows - shifted.before:
         by = s if s <= k // 2 else s - k
-        yield patient.finding(
+        finding = patient.finding(
             "error",
             "The labels are shifted",
             evidence=f"with the labels y {'-' if by > 0 else '+'} {abs(by)}, {shifted}",
             consequence=_CONSEQUENCE,
             remedy=f"Shift the labels by {-by}: classes are counted from 0, in the order of the logits.",
         )
+        yield Cause(shifted.accuracy, finding)
         return
     yield from _permuted(patient, predicted, k)
 
 
-def _permuted(patient: Patient, predicted: Tensor, k: int) -> Iterator[Finding]:
-    """The order is learnt on every other row and tried on those between."""
-    fit, test = slice(0, None, 2), slice(1, None, 2)
+def _permuted(patient: Patient, predicted: Tensor, k: int) -> Iterator[Cause]:
+    """The order is learnt on one half of the rows, drawn at random but always the same, and tried on the other."""
+    halves = torch.randperm(len(predicted), generator=torch.Generator().manual_seed(0)).to(predicted.device)
+    fit, test = halves.chunk(2) if len(halves) > 1 else (halves, halves)
     table = torch.zeros(k * k, device=predicted.device).scatter_add_(
         0, predicted[fit] * k + patient.y[fit], torch.ones_like(predicted[fit], dtype=torch.float32)
     )
@@ -64,13 +66,14 @@ def _permuted(patient: Patient, predicted: Tensor, k: int) -> Iterator[Finding]:
     if one_to_one and found.sure and mended:
         moved = (meant != own).nonzero().squeeze(1)[:5].tolist()
         pairs = ", ".join(f"{i} means {int(meant[i])}" for i in moved)
-        yield patient.finding(
+        finding = patient.finding(
             "error",
             "The classes are in another order",
             evidence=f"where the model says class {pairs}; read so, {found}",
             consequence=_CONSEQUENCE,
             remedy="Put the labels, or the logits, into the order of the other: compare the two lists of class names.",
         )
+        yield Cause(found.accuracy, finding)
 
 
 def chance(patient: Patient) -> Iterator[Finding]:

@@ -46,9 +46,9 @@ class Mapping:
 
 
 def mappings(model: Classifier, x: Tensor) -> Iterator[Mapping]:
-    """Every candidate for inputs like x (n, *f), the simpler ones of a kind first."""
-    yield from _normalisations(model, x)
+    """Every candidate for inputs like x (n, *f), the simpler ones first."""
     yield from _ranges(model)
+    yield from _normalisations(model, x)
     yield from layouts(model, x)
 
 

@@ -74,7 +74,7 @@ def in_place(patient: Patient) -> Iterator[Finding]:
 
 def company(patient: Patient) -> Iterator[Finding]:
     """Logits of a row that depend on the rows beside it: alone, in another order, among others."""
-    if patient.random:
+    if patient.random or len(patient.x) < 2:
         return
     z, x = patient.logits[: patient.few], patient.x[: patient.few]
     n = len(x)

@@ -142,8 +142,12 @@ class Patient:
     def backward(self, x: Batch, y: Labels) -> Gradients:
         """Gradients at x (m, *f); raises as :attr:`gradients`."""
         parts = _chunks(self._backward, x, _FEW, y)
-        grads, losses, weights = (torch.cat([part[i] for part in parts]) for i in range(3))
-        return Gradients(grads, losses, weights, all(part.attached for part in parts))
+        return Gradients(
+            torch.cat([part.of_logits for part in parts]),
+            torch.cat([part.of_loss for part in parts]),
+            torch.cat([part.weights for part in parts]),
+            all(part.attached for part in parts),
+        )
 
     def finding(
         self, level: Literal["error", "warning", "note"], title: str, *, evidence: str, consequence: str, remedy: str
