@@ -71,7 +71,7 @@ def of_logits(name: str, first: Tensor, second: Tensor, training: Tensor | None 
             level="warning",
             title="The model was given in training mode",
             evidence=f"on {len(first)} inputs its outputs there are not those in evaluation mode",
-            consequence="None here: evaluation mode is attacked and judged, and every flag set back.",
+            consequence="None: evaluation mode is what is attacked and judged, and every flag is set back.",
             remedy="Call model.eval() to say so.",
             model=name,
         )
@@ -89,7 +89,7 @@ def _of_scale(name: str, logits: Tensor) -> Iterator[Finding]:
             title="The outputs look like probabilities",
             evidence=f"all outputs on {len(logits)} inputs are >= 0 and sum to 1 in each row",
             consequence="The saturation of the softmax hides gradients, which weakens attacks.",
-            remedy="Return logits: leave out the last softmax.",
+            remedy="Return logits (leave out the last softmax).",
             model=name,
         )
     elif bool((logits <= 0).all()) and bool(((logits.exp().sum(1) - 1).abs() < 1e-4).all()):
@@ -98,7 +98,7 @@ def _of_scale(name: str, logits: Tensor) -> Iterator[Finding]:
             title="The outputs look like log-probabilities",
             evidence=f"all outputs on {len(logits)} inputs are <= 0, and their exponentials sum to 1 in each row",
             consequence="Rounding can hide gradients, and losses on differences of logits see another scale.",
-            remedy="Return logits: leave out the last log-softmax; the predictions stay.",
+            remedy="Return logits (leave out the last log-softmax): the predictions stay.",
             model=name,
         )
 

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from saddlepoint.records import Finding, FooledPicture, HeldPicture, RunRecord
@@ -46,6 +47,11 @@ def command(text: str) -> str:
 def public(run: RunRecord) -> RunRecord:
     """The run as it may be shown: printable text and base names; the pictures' file names stay as they are."""
     return dataclasses.replace(_shown(run), command=command(run.command))
+
+
+def public_findings(found: Sequence[Finding]) -> list[Finding]:
+    """Findings as they may be shown."""
+    return [_shown(finding) for finding in found]
 
 
 def _shown(value: T) -> T:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.errors import ModelError
-from saddlepoint.evaluation.doctor.patient import Patient
+from saddlepoint.evaluation.doctor.patient import Patient, exact
 from saddlepoint.noise import Noise
 from saddlepoint.records import Finding
 
@@ -51,10 +51,11 @@ class Stuck(NamedTuple):
 
 def slopes(patient: Patient) -> Iterator[Finding]:
     """Gradients that point elsewhere, and logits that are constant in pieces."""
-    if patient.random or not bool(patient.finite.all()):
+    if not bool(patient.finite.all()):
         return
     try:
-        found = agreements(patient)
+        with exact(patient.model.device):
+            found = agreements(patient)
     except ModelError:  # no backward pass: told elsewhere
         return
     sound = [each for each in found if each.rows >= _ENOUGH]
@@ -74,10 +75,15 @@ def slopes(patient: Patient) -> Iterator[Finding]:
 
 def pieces(patient: Patient) -> Iterator[Finding]:
     """Logits that a tiny step along the gradient leaves as they are, bit for bit."""
-    if patient.random or patient.coarse or not bool(patient.finite.all()):
+    if patient.coarse or not bool(patient.finite.all()):
         return
     try:
-        stuck = max((_stuck(patient, x) for x in (patient.x[: patient.few], _inner(patient))), key=lambda s: s.share)
+        with exact(patient.model.device) as sure:
+            if not sure:
+                return
+            stuck = max(
+                (_stuck(patient, x) for x in (patient.x[: patient.few], _inner(patient))), key=lambda s: s.share
+            )
     except ModelError:
         return
     if stuck.share > _STUCK:

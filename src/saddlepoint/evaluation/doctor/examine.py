@@ -46,7 +46,7 @@ CHECKS: dict[str, Check] = {
     "batch": outputs.company,
     "labels in range": labels.beyond,
     "normalised once": inputs.twice,
-    "order of labels, input range, normalisation, channels, layout": preparation,
+    "preparation of inputs and labels": preparation,
     "gradients": gradients.alive,
     "finite differences": differences.slopes,
     "tiny steps": differences.pieces,
@@ -62,6 +62,7 @@ SHORT: Sequence[Check] = (
     inputs.twice,
     outputs.squashed,
     outputs.company,
+    order_of_classes,
     gradients.alive,
     precision.bits,
 )
@@ -71,6 +72,7 @@ _GLANCE, _LOW = 64, 0.5
 _MOST, _LEAST, _WARM = 512, 64, 16
 _SECONDS, _PASSES = 30.0, 30  # for the whole examination, and how often each row goes through the model in it
 _EFFECTS = (preparation, order_of_classes, labels.chance)  # wrong rows, which any other error may have caused
+_STEADY = (outputs.company, differences.slopes, differences.pieces, precision.rounding, precision.tf32)
 
 
 @final
@@ -116,8 +118,9 @@ def examine(name: str, model: Classifier, data: Dataset, rows: int | None = None
             found += [*inputs.filling(patient), *inputs.refusal(patient, error)]
             return _checkup(patient, data, found, ["the model runs"], start)
         for title, check in CHECKS.items():
-            found += _told(check, patient, found)
-            ran.append(title)
+            if _applies(check, patient, found):
+                found += _told(check, patient)
+                ran.append(title)
     return _checkup(patient, data, found, ran, start)
 
 
@@ -134,17 +137,24 @@ def glance(name: str, model: Classifier, data: Dataset) -> list[Finding]:
             return []
         k = patient.logits.shape[1]
         low = accuracy < _LOW or accuracy <= 1.5 / k
-        checks = [*SHORT, preparation if low else order_of_classes]
+        checks = [preparation if low and check is order_of_classes else check for check in SHORT]
         found: list[Finding] = []
         for check in checks:
-            found += _told(check, patient, found)
+            found += _told(check, patient) if _applies(check, patient, found) else []
         return found
 
 
-def _told(check: Check, patient: Patient, before: Sequence[Finding]) -> list[Finding]:
-    """What a check finds, unless what was found before explains it; that the model fails in it is a finding, too."""
+def _applies(check: Check, patient: Patient, before: Sequence[Finding]) -> bool:
+    """Whether a check could say something: not of what an error explains, nor of outputs that change by themselves."""
     if check in _EFFECTS and any(finding.level == "error" for finding in before):
-        return []
+        return False
+    if check is precision.tf32 and patient.model.device.type != "cuda":
+        return False
+    return not (check in _STEADY and patient.random)
+
+
+def _told(check: Check, patient: Patient) -> list[Finding]:
+    """What a check finds; that the model fails in it is a finding, too."""
     try:
         return list(check(patient))
     except ModelError as error:
@@ -153,12 +163,11 @@ def _told(check: Check, patient: Patient, before: Sequence[Finding]) -> list[Fin
 
 def _affordable(model: Classifier, data: Dataset) -> int:
     """How many rows the time allows, by a pass of a few."""
-    x = data.x[:_WARM].to(model.device)
-    patient = Patient(name="", model=model.uncounted(), x=x, y=data.y[:_WARM].to(model.device), classes=1)
+    patient = Patient.of("", model, data[:_WARM], _WARM)
     _value(patient.logits)  # the first pass is slower
     start = time.monotonic()
     _value(patient.again)
-    each = (time.monotonic() - start) / len(x)
+    each = (time.monotonic() - start) / len(patient.x)
     return int(min(max(_SECONDS / (_PASSES * max(each, 1e-9)), _LEAST), _MOST))
 
 

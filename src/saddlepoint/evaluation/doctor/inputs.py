@@ -31,10 +31,10 @@ class Tried(NamedTuple):
 
 def filling(patient: Patient) -> Iterator[Finding]:
     """Data that fill a small part of the bounds, so that eps means something else."""
-    bounds, low, high = patient.model.bounds, float(patient.x.min()), float(patient.x.max())
+    bounds, (low, high) = patient.model.bounds, patient.span
     share = (high - low) / bounds.width
     box = f"the bounds from {bounds.lower:g} to {bounds.upper:g}"
-    ran = f"{len(patient.x)} inputs run from {low:.4g} to {high:.4g}, {box}"
+    ran = f"the inputs run from {low:.4g} to {high:.4g}, {box}"
     if patient.outside:
         yield patient.finding(
             "error",

@@ -12,8 +12,7 @@ from saddlepoint.records import Finding
 
 _CHUNK = 64
 _ALONE = 8  # rows that are asked one by one
-_ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3}  # of the spread of the logits; below 32 bits, _COARSE
-_COARSE = 0.05
+_ROUNDING, _COARSE = 0.01, 0.1  # of the spread of the logits, in 32 bits (or TF32) and in 16
 
 
 def finite(patient: Patient) -> Iterator[Finding]:
@@ -74,7 +73,7 @@ def in_place(patient: Patient) -> Iterator[Finding]:
 
 def company(patient: Patient) -> Iterator[Finding]:
     """Logits of a row that depend on the rows beside it: alone, in another order, among others."""
-    if patient.random or len(patient.x) < 2:
+    if len(patient.x) < 2:
         return
     z, x = patient.logits[: patient.few], patient.x[: patient.few]
     n = len(x)
@@ -92,9 +91,7 @@ def company(patient: Patient) -> Iterator[Finding]:
         alone = z[:_ALONE]
     others = torch.cat([alone - z[:_ALONE], _among(patient, x[: n // 2]) - z[: n // 2], _turned(patient, x, order) - z])
     moved = others.abs().amax(1)
-    coarse = patient.model.dtype not in _ROUNDING and patient.model.dtype is not None
-    rounding = _COARSE if coarse or patient.model.autocast else _ROUNDING[torch.float32]
-    off = moved > rounding * patient.scale
+    off = moved > (_COARSE if patient.coarse else _ROUNDING) * patient.scale
     if bool(off.any()):
         yield patient.finding(
             "error",

@@ -47,21 +47,21 @@ class Patient:
 
     Args:
         name: of the model;  model: with a meter of its own;  x (n, *f), y (n,): on its device.
-        classes: names of the classes of the data.
+        span: the least and the largest value of all inputs, also of rows that are not looked at.
     """
 
     name: str
     model: Classifier
     x: Batch
     y: Labels
-    classes: int
+    span: tuple[float, float]
 
     @classmethod
     def of(cls, name: str, model: Classifier, data: Dataset, rows: int) -> "Patient":
         """At most that many rows, evenly spread over the data, which may be sorted by class."""
         places = spread(len(data), rows)
         x, y = data.x[places].to(model.device), data.y[places].to(model.device)
-        return cls(name=name, model=model.uncounted(), x=x, y=y, classes=len(data.classes))
+        return cls(name=name, model=model.uncounted(), x=x, y=y, span=(float(data.x.min()), float(data.x.max())))
 
     @property
     def few(self) -> int:
@@ -103,7 +103,7 @@ class Patient:
         """Whether an input leaves the bounds by more than rounding."""
         bounds = self.model.bounds
         slack = 1e-6 * bounds.width
-        return bool(((self.x < bounds.lower - slack) | (self.x > bounds.upper + slack)).any())
+        return self.span[0] < bounds.lower - slack or self.span[1] > bounds.upper + slack
 
     @cached_property
     def probabilities(self) -> bool:
@@ -227,6 +227,25 @@ def untouched(model: Classifier) -> Iterator[None]:
                 for name, buffer in module.named_buffers():
                     if name in kept and not torch.equal(buffer, kept[name]):
                         buffer.copy_(kept[name])
+
+
+@contextmanager
+def exact(device: torch.device) -> Iterator[bool]:
+    """Without TensorFloat-32; gives False where torch does not say whether it is on, and nothing is changed."""
+    if device.type != "cuda":
+        yield True
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    try:
+        was = matmul.allow_tf32, cudnn.allow_tf32
+    except RuntimeError:  # set through old and new names of torch at once
+        yield False
+        return
+    try:
+        matmul.allow_tf32 = cudnn.allow_tf32 = False
+        yield True
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = was
 
 
 def bare(model: Classifier) -> Classifier:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from saddlepoint.errors import ModelError
-from saddlepoint.evaluation.doctor.patient import SHORT, Patient, coarse, copied
+from saddlepoint.evaluation.doctor.patient import SHORT, Patient, coarse, copied, exact
 from saddlepoint.records import Finding
 
 _ROWS = 128
@@ -38,17 +38,17 @@ def bits(patient: Patient) -> Iterator[Finding]:
 
 def rounding(patient: Patient) -> Iterator[Finding]:
     """Predictions that float64 does not confirm."""
-    if patient.random or patient.model.dtype is not torch.float32 or patient.model.autocast:
+    if patient.model.dtype is not torch.float32 or patient.model.autocast:
         return
     double = copied(patient.model, torch.float64)
     if double is None:
         return
     x, z = patient.x[:_ROWS], patient.logits[:_ROWS]
     try:
-        exact = patient.ask(x.double(), double)
+        finer = patient.ask(x.double(), double)
     except ModelError:  # it insists on float32
         return
-    flipped, off = int((exact.argmax(1) != z.argmax(1)).sum()), (exact - z).abs().nan_to_num().amax(1)
+    flipped, off = int((finer.argmax(1) != z.argmax(1)).sum()), (finer - z).abs().nan_to_num().amax(1)
     if flipped >= 0.01 * len(x) and float(off.median()) > 1e-3 * patient.scale:
         yield patient.finding(
             "warning",
@@ -61,20 +61,11 @@ def rounding(patient: Patient) -> Iterator[Finding]:
 
 
 def tf32(patient: Patient) -> Iterator[Finding]:
-    """Matrix products in TensorFloat-32 on a GPU, where that is switched on and can be seen."""
-    if patient.model.device.type != "cuda" or patient.random:
-        return
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    was = matmul.allow_tf32, cudnn.allow_tf32
-    if not any(was):
-        return
-    try:
-        matmul.allow_tf32 = cudnn.allow_tf32 = False
-        exact = patient.ask(patient.x[:_ROWS])
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = was
+    """Matrix products in TensorFloat-32 on a GPU, where that can be seen."""
+    with exact(patient.model.device):
+        without = patient.ask(patient.x[:_ROWS])
     z = patient.logits[:_ROWS]
-    flipped, off = int((exact.argmax(1) != z.argmax(1)).sum()), (exact - z).abs().nan_to_num().max().item()
+    flipped, off = int((without.argmax(1) != z.argmax(1)).sum()), (without - z).abs().nan_to_num().max().item()
     if flipped or off > 1e-2 * patient.scale:
         yield patient.finding(
             "note",
