@@ -165,7 +165,7 @@ def doctor(model: Classifier, data: Rows, *, rows: int | None = None, name: str 
 
     Args:
         model: one classifier;  data: as in :func:`evaluate`.
-        rows: how many to look at, spread over the data; None takes 64 to 512, as many as half a minute allows.
+        rows: how many to look at, from all over the data; None takes 64 to 512, as many as about twenty seconds allow.
         name: what findings call the model.
 
     Returns:  a Checkup: ``findings``, ``healthy``, ``checks``, ``seconds``, ``to_json()``.

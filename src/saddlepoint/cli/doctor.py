@@ -19,7 +19,7 @@ def doctor(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="zoo:NAME or py:package.module:factory.")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="The data set.")],
     rows: Annotated[int | None, typer.Option(help="Rows to look at; default: 64 to 512, as the time allows.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
     data_dir: options.DataDir = None,
     weights: options.Weights = None,
     device: options.Device = None,
@@ -40,7 +40,7 @@ def doctor(
         loaded = load_model(model, weights=weights, device=device)
     with file.at():
         checkup = examine(loaded, found, rows=rows, name=model)
-    if as_json:
+    if json:
         typer.echo(checkup.to_json(), nl=False)
     else:
         _tell(checkup, common.console())

@@ -9,7 +9,7 @@ from stripes import MEAN, STD, Prepared, as_is, levels, normalised, symmetric, t
 from torch import nn
 
 import saddlepoint as sp
-from saddlepoint.evaluation.doctor import examine
+from saddlepoint.evaluation.doctor import CHECKS, examine, glance
 from saddlepoint.testing import ConstantModel, MaskedModel, NaNModel, RandomModel
 
 
@@ -244,7 +244,7 @@ FAULTS = {
         lambda: given(digits_net(), autocast=torch.bfloat16), None, "The model computes in 16 bits",
     ),
     "rgb: cancelled": (
-        lambda: given(Behind(trained(), lambda z: (z + 3e7) - 3e7)), None,
+        lambda: given(Behind(trained(), lambda z: (z + 6e7) - 6e7)), None,
         "Rounding decides predictions", "The logits are constant in pieces",
     ),
 }  # fmt: skip
@@ -260,24 +260,76 @@ def test_a_planted_fault_is_named_and_nothing_else(fault, rgb, digits):
     assert found[0].model == "net"
 
 
-def healthy(kind):
-    if kind.startswith("zoo:"):
-        return sp.load_model(kind)
-    settings = {
-        "rgb": {},
-        "rgb normalised": {"prepare": normalised},
-        "rgb levels": {"prepare": levels, "norm": nn.Identity},
-        "rgb tanh": {"prepare": symmetric, "activation": nn.Tanh},
-        "rgb softplus, weak": {"prepare": normalised, "activation": nn.Softplus, "steps": 40},
-        "rgb untrained but one step": {"prepare": normalised, "steps": 12},
-    }[kind]
-    net = trained(**settings)
-    if "normalised" in kind or "weak" in kind or "untrained" in kind:
-        return given(net, mean=MEAN, std=STD)
-    return (
-        given(net, bounds=(0, 255))
-        if kind == "rgb levels"
-        else given(net, mean=0.5, std=0.5)
-        if "tanh" in kind
-        else given(net)
+def healthy(kind, rgb, digits):
+    """A sound model with its rows."""
+    if kind.startswith("zoo:mnist"):
+        return sp.load_model(kind), digits
+    weights = trained(*{"levels": (levels, nn.Identity), "tanh": (symmetric, nn.BatchNorm2d, nn.Tanh)}.get(kind, ()))
+    if kind == "levels":
+        return given(weights, bounds=(0, 255)), moved(rgb, levels, (0.0, 255.0))
+    if kind == "tanh":
+        return given(weights, mean=0.5, std=0.5), rgb
+    if kind == "weak":  # a quarter of the rows are right
+        return given(trained(normalised, steps=12), mean=MEAN, std=STD), rgb
+    return given(trained(normalised), mean=MEAN, std=STD) if kind == "normalised" else given(weights), rgb
+
+
+HEALTHY = [
+    "zoo:mnist-standard", "zoo:mnist-pgd", "zoo:mnist-lenet", "as is", "normalised", "levels", "tanh", "weak",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HEALTHY)
+@pytest.mark.parametrize("rows", [64, 512])
+def test_a_healthy_model_has_no_finding(kind, rows, rgb, digits):
+    model, data = healthy(kind, rgb, digits)
+    checkup = examine(kind, model, data, rows)
+    assert checkup.findings == []
+    assert checkup.healthy
+    assert set(CHECKS) - set(checkup.checks) <= {"TF32"}
+    assert glance(kind, model, data) == []
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("kind", ["fashion-standard", "fashion-pgd"])
+def test_healthy_models_of_clothes_have_none_either(kind):
+    try:
+        data = sp.load_data("fashion-mnist:test")
+    except sp.errors.DataError:
+        pytest.skip("fashion-mnist is not installed")
+    assert examine(kind, sp.load_model(f"zoo:{kind}"), data, 512).findings == []
+
+
+NAMED = {
+    "rgb: trained on levels": "inputs from 0 to 255",
+    "rgb: trained on [-1, 1]": "inputs from -1 to 1",
+    "rgb: normalisation missing": "the statistics of ImageNet (mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))",
+    "rgb: levels doubled": "no normalisation by the Classifier",
+    "rgb: channels swapped": "the channels as BGR",
+    "rgb: channels rotated behind a normalisation": "the channels as GBR",
+    "rgb: reshaped, not permuted": "the values read as (height, width, channels)",
+    "rgb: channels last": "the channels on axis 1, not the last",
+    "digits: upside down": "upside down",
+    "digits: labels shifted": "with the labels y - 1",
+    "digits: two classes exchanged": "where the model says class 0 means 1, 1 means 0;",
+    "digits: rounded": "64 of 64 rows",
+    "digits: bounds of levels": "the inputs run from 0 to 1, the bounds from 0 to 255",
+}
+
+
+@pytest.mark.parametrize("fault", NAMED)
+def test_the_evidence_says_which(fault, rgb, digits):
+    model, change, *_ = FAULTS[fault]
+    data = rgb if fault.startswith("rgb") else digits
+    (found,) = examine("net", model(), data if change is None else change(data), rows=512).findings
+    assert NAMED[fault] in found.evidence
+
+
+def test_a_remedy_heals(rgb):
+    """What the finding says to do leaves nothing to be found."""
+    net = trained(normalised, nn.Identity)
+    (found,) = examine("net", given(net), rgb, 512).findings
+    assert found.remedy == (
+        "Give them to the Classifier: Classifier(model, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))."
     )
+    assert examine("net", given(net, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)), rgb, 512).findings == []

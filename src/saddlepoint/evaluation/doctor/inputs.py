@@ -14,8 +14,8 @@ from saddlepoint.evaluation.doctor.patient import Patient, bare, spread
 from saddlepoint.records import Finding
 
 _UNFILLED, _HALF = 0.02, 0.5  # shares of the width of the bounds
-_FIRST = 16, 128  # rows on which every mapping is tried, a quarter of all; the best few are tried on all
-_FINAL = 6
+_FIRST = 16, 128  # rows on which every mapping is tried, a quarter of all; the best of each kind are tried on all
+_FINAL = 4
 _MENDED = 0.5  # accuracy from which on a layout is what a model that failed wants: nothing else can be compared
 _EQUAL, _AS_GOOD = 0.01, 1.5  # of equals (within a point, and that much loss), the simplest is named
 
@@ -88,7 +88,8 @@ def preparation(patient: Patient) -> Iterator[Cause]:
     best = min((each for each in near if each.loss <= _AS_GOOD * least), key=lambda each: each.place)
     mapping, found = best.mapping, gain(patient.right, best.after)
     if found.sure:
-        others = [each.mapping.words for each in near if each is not best][:2]
+        rest = sorted((each for each in near if each is not best), key=lambda each: each.place)
+        others = [each.mapping.words for each in rest[:2]]
         finding = patient.finding(
             "error",
             mapping.title,
@@ -168,7 +169,9 @@ def _tried(patient: Patient) -> Iterator[Tried]:
         logits = _asked(patient, mapping, x)
         if logits is not None:
             first.append((-int(logits.argmax(1).eq(y).sum()), _loss(logits, y), place, mapping))
-    for _, _, place, mapping in sorted(first, key=lambda each: each[:3])[:_FINAL]:
+    first.sort(key=lambda each: each[:3])
+    leading = {each[3].title: each for each in reversed(first)}  # the best of each kind, and the best of all
+    for _, _, place, mapping in sorted({*first[:_FINAL], *leading.values()}, key=lambda each: each[:3]):
         logits = _asked(patient, mapping, patient.x)
         if logits is not None:
             yield Tried(place, mapping, logits.argmax(1) == patient.y, _loss(logits, patient.y))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from saddlepoint.evaluation.doctor.evidence import Cause, gain
+from saddlepoint.evaluation.doctor.evidence import Cause, Gain, gain
 from saddlepoint.evaluation.doctor.patient import Patient
 from saddlepoint.records import Finding
 
@@ -35,36 +35,46 @@ def order(patient: Patient) -> Iterator[Cause]:
         return
     shifts = [int(((predicted + s) % k == y).sum()) for s in range(1, k)] if k <= 1000 else []
     s = 1 + shifts.index(max(shifts)) if shifts else 0
-    shifted = gain(patient.right, (predicted + s) % k == y)
-    if s and shifted.sure and 2 * (shifted.after - shifted.before) >= shifted.rows - shifted.before:
+    shifted = (predicted + s) % k
+    meant, test = _learnt(predicted, y, k)
+    if meant is not None:
+        read = meant[predicted[test]]
+        if int((read == y[test]).sum()) > int((shifted == y)[test].sum()):
+            yield from _permuted(patient, read, test, meant)
+            return
+    found = gain(patient.right, shifted == y)
+    if found.sure and _explained(found):
         by = s if s <= k // 2 else s - k
         finding = patient.finding(
             "error",
             "The labels are shifted",
-            evidence=f"with the labels y {'-' if by > 0 else '+'} {abs(by)}, {shifted}",
+            evidence=f"with the labels y {'-' if by > 0 else '+'} {abs(by)}, {found}",
             consequence=_CONSEQUENCE,
             remedy=f"Shift the labels by {-by}: classes are counted from 0, in the order of the logits.",
         )
-        yield Cause(shifted.accuracy, finding)
-        return
-    yield from _permuted(patient, predicted, k)
+        yield Cause(found.accuracy, finding)
 
 
-def _permuted(patient: Patient, predicted: Tensor, k: int) -> Iterator[Cause]:
-    """The order is learnt on one half of the rows, drawn at random but always the same, and tried on the other."""
+def _learnt(predicted: Tensor, y: Tensor, k: int) -> tuple[Tensor | None, Tensor]:
+    """What each of the model's classes (k,) means, learnt on one half of the rows, and the places of the other half.
+
+    None if two classes mean the same.
+    """
     halves = torch.randperm(len(predicted), generator=torch.Generator().manual_seed(0)).to(predicted.device)
-    fit, test = halves.chunk(2) if len(halves) > 1 else (halves, halves)
-    table = torch.zeros(k * k, device=predicted.device).scatter_add_(
-        0, predicted[fit] * k + patient.y[fit], torch.ones_like(predicted[fit], dtype=torch.float32)
-    )
+    fit, test = halves.chunk(2)
+    table = torch.zeros(k * k, device=predicted.device, dtype=torch.int64)
+    table.scatter_add_(0, predicted[fit] * k + y[fit], torch.ones_like(fit))
     most, meant = table.view(k, k).max(1)
-    own = torch.arange(k, device=predicted.device)
-    meant = torch.where(most > 0, meant, own)
+    meant = torch.where(most > 0, meant, torch.arange(k, device=predicted.device))
     one_to_one = len(meant[most > 0].unique()) == int((most > 0).sum())
-    found = gain(patient.right[test], meant[predicted[test]] == patient.y[test])
-    mended = 2 * (found.after - found.before) >= found.rows - found.before
-    if one_to_one and found.sure and mended:
-        moved = (meant != own).nonzero().squeeze(1)[:5].tolist()
+    return (meant if one_to_one else None), test
+
+
+def _permuted(patient: Patient, read: Tensor, test: Tensor, meant: Tensor) -> Iterator[Cause]:
+    """The other half of the rows, read in the order that was learnt."""
+    found = gain(patient.right[test], read == patient.y[test])
+    if found.sure and _explained(found):
+        moved = (meant != torch.arange(len(meant), device=meant.device)).nonzero().squeeze(1)[:5].tolist()
         pairs = ", ".join(f"{i} means {int(meant[i])}" for i in moved)
         finding = patient.finding(
             "error",
@@ -74,6 +84,11 @@ def _permuted(patient: Patient, predicted: Tensor, k: int) -> Iterator[Cause]:
             remedy="Put the labels, or the logits, into the order of the other: compare the two lists of class names.",
         )
         yield Cause(found.accuracy, finding)
+
+
+def _explained(found: Gain) -> bool:
+    """Whether half of the wrong rows are mended: unlike inputs, labels mend all or nothing."""
+    return 2 * (found.after - found.before) >= found.rows - found.before
 
 
 def chance(patient: Patient) -> Iterator[Finding]:

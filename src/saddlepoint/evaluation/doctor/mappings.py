@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 from typing import final
 
@@ -62,22 +63,12 @@ def layouts(model: Classifier, x: Tensor) -> Iterator[Mapping]:
             name = "".join("RGB"[i] for i in order)
             remedy = f"Give the channels in the order {name}: x[:, {list(order)}]; mean and std go with them."
             index = list(order)
-
-            def swapped(x: Tensor, index: list[int] = index) -> Tensor:
-                return standardised(x[:, index], model)
-
-            def after(x: Tensor, index: list[int] = index) -> Tensor:
-                return standardised(x, model)[:, index]
-
-            yield Mapping(CHANNELS, f"the channels as {name}", remedy, swapped)
+            before, after = partial(_channels_before, model, index), partial(_channels_after, model, index)
+            yield Mapping(CHANNELS, f"the channels as {name}", remedy, before)
             if model.mean is not None or model.std is not None:
                 yield Mapping(CHANNELS, f"the channels as {name} after normalisation", remedy, after)
     for words, remedy, move in _moves(x):
-
-        def moved(x: Tensor, move: Callable[[Tensor], Tensor] = move) -> Tensor:
-            return standardised(move(x), model)
-
-        yield Mapping(LAYOUT, words, remedy, moved)
+        yield Mapping(LAYOUT, words, remedy, partial(_first, move, model))
 
 
 def standardised(x: Tensor, model: Classifier) -> Tensor:
@@ -162,19 +153,12 @@ def _with(title: str, words: str, mean: Tensor, std: Tensor) -> Mapping:
 def _ranges(model: Classifier) -> Iterator[Mapping]:
     """Inputs on another scale, without normalisation or before it, and inverted."""
     lower, upper, width = model.bounds.lower, model.bounds.upper, model.bounds.width
-
-    def unit(x: Tensor) -> Tensor:
-        return (x - lower) / width
-
     for low, high in ((0, 255), (-1, 1), (0, 1), (-0.5, 0.5), (0, 1 / 255)):
         if (low, high) == (lower, upper):
             continue
         words = f"inputs from {low:g} to {high:g}"
         trained = f"The model was trained on inputs from {low:g} to {high:g}: "
-
-        def onto(x: Tensor, low: float = low, high: float = high) -> Tensor:
-            return low + (high - low) * unit(x)
-
+        onto = partial(_onto, (lower, upper), (low, high))
         mean, std = lower - low * width / (high - low), width / (high - low)
         yield Mapping(RANGE, words, f"{trained}Classifier(model, mean={mean:.6g}, std={std:.6g}).", onto)
         if model.mean is not None or model.std is not None:
@@ -182,7 +166,7 @@ def _ranges(model: Classifier) -> Iterator[Mapping]:
                 RANGE,
                 f"{words}, then normalised",
                 f"{trained}give mean and std in the units of the bounds, {lower:g} to {upper:g}.",
-                lambda x, onto=onto: standardised(onto(x), model),  # type: ignore[misc]
+                partial(_first, onto, model),
             )
     yield Mapping(
         INVERTED,
@@ -190,6 +174,24 @@ def _ranges(model: Classifier) -> Iterator[Mapping]:
         f"Give {lower + upper:g} - x: the model was trained on inputs whose light and dark are the other way round.",
         lambda x: standardised(lower + upper - x, model),
     )
+
+
+def _channels_before(model: Classifier, index: list[int], x: Tensor) -> Tensor:
+    return standardised(x[:, index], model)
+
+
+def _channels_after(model: Classifier, index: list[int], x: Tensor) -> Tensor:
+    return standardised(x, model)[:, index]
+
+
+def _first(change: Callable[[Tensor], Tensor], model: Classifier, x: Tensor) -> Tensor:
+    """What the module gets if the inputs are changed first."""
+    return standardised(change(x), model)
+
+
+def _onto(own: tuple[float, float], other: tuple[float, float], x: Tensor) -> Tensor:
+    """From one range to another."""
+    return other[0] + (other[1] - other[0]) * ((x - own[0]) / (own[1] - own[0]))
 
 
 def _shaped(value: Tensor, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, NamedTuple, TypeVar, final
 
 import torch
@@ -58,7 +58,7 @@ class Patient:
 
     @classmethod
     def of(cls, name: str, model: Classifier, data: Dataset, rows: int) -> "Patient":
-        """At most that many rows, evenly spread over the data, which may be sorted by class."""
+        """At most that many rows, from all over the data, which may be sorted by class."""
         places = spread(len(data), rows)
         x, y = data.x[places].to(model.device), data.y[places].to(model.device)
         return cls(name=name, model=model.uncounted(), x=x, y=y, span=(float(data.x.min()), float(data.x.max())))
@@ -131,13 +131,7 @@ class Patient:
 
     def ask(self, x: Batch, model: Classifier | None = None, chunk: int = _CHUNK) -> Tensor:
         """Logits (n, k) of the model, or another one, at x, in evaluation mode, in chunks, without gradient."""
-        asked = self.model if model is None else model
-
-        def look(part: Tensor) -> Tensor:
-            with torch.no_grad(), asked.frozen():
-                return asked.logits(part.clone()).detach()  # what a model does to its input is not done to the data
-
-        return torch.cat(_chunks(look, x, chunk))
+        return torch.cat(_chunks(partial(_look, self.model if model is None else model), x, chunk))
 
     def backward(self, x: Batch, y: Labels) -> Gradients:
         """Gradients at x (m, *f); raises as :attr:`gradients`."""
@@ -185,13 +179,18 @@ def coarse(logits: Tensor) -> torch.dtype | None:
     return next((kind for kind in SHORT if torch.equal(kept.to(kind).float(), kept)), None)
 
 
+def _look(model: Classifier, x: Tensor) -> Tensor:
+    with torch.no_grad(), model.frozen():
+        return model.logits(x.clone()).detach()  # what a model does to its input is not done to the data
+
+
 def _short(dtype: torch.dtype | None) -> bool:
     return dtype in SHORT
 
 
 def spread(n: int, rows: int) -> Tensor:
-    """At most that many places from 0 to n - 1, evenly spread."""
-    return torch.linspace(0, n - 1, min(rows, n), dtype=torch.float64).round().long()
+    """At most that many places from 0 to n - 1, in order: drawn at random, but always the same."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:rows].sort().values
 
 
 def _grad(value: Tensor, leaf: Tensor) -> Tensor | None:
