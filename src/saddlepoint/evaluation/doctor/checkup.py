@@ -48,8 +48,7 @@ CHECKS: dict[str, Check] = {
     "normalised once": inputs.twice,
     "preparation of inputs and labels": preparation,
     "gradients": gradients.alive,
-    "finite differences": differences.slopes,
-    "tiny steps": differences.pieces,
+    "finite differences": differences.steps,
     "16 bits": precision.bits,
     "rounding": precision.rounding,
     "TF32": precision.tf32,
@@ -72,7 +71,7 @@ _GLANCE, _LOW = 64, 0.5
 _MOST, _LEAST, _WARM = 512, 64, 16
 _SECONDS, _PASSES = 20.0, 30  # for the whole examination, and how often each row goes through the model in it
 _EFFECTS = (preparation, order_of_classes, labels.chance)  # wrong rows, which any other error may have caused
-_STEADY = (outputs.company, differences.slopes, differences.pieces, precision.rounding, precision.tf32)
+_STEADY = (outputs.company, differences.steps, precision.rounding, precision.tf32)
 
 
 @final

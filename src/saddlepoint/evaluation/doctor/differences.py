@@ -49,6 +49,11 @@ class Stuck(NamedTuple):
         return self.still / max(1, self.rows)
 
 
+def steps(patient: Patient) -> Iterator[Finding]:
+    """Logits that are constant in pieces, or else gradients that are not theirs."""
+    yield from list(pieces(patient)) or slopes(patient)
+
+
 def slopes(patient: Patient) -> Iterator[Finding]:
     """Gradients that point elsewhere, and logits that are constant in pieces."""
     if not bool(patient.finite.all()):
