@@ -7,7 +7,7 @@ from torch import Tensor
 
 from saddlepoint.records import Finding
 
-_DOUBT = 1e-5  # of one comparison; some fifty are made
+_DOUBT = 1e-5  # of one comparison; up to 35 are made
 
 
 class Gain(NamedTuple):
