@@ -302,7 +302,8 @@ def test_a_model_in_training_mode_whose_output_depends_on_it(model, x, y, layer)
     told = {finding.title: finding for finding in run.findings}["The model was given in training mode"]
     assert (told.level, told.model) == ("warning", "model")
     assert "6 inputs" in told.evidence
-    assert "Evaluation mode was attacked and judged, and every flag set back; call model.eval()" in told.remedy
+    assert "evaluation mode is what is attacked and judged, and every flag is set back" in told.consequence
+    assert "model.eval()" in told.remedy
     assert run.record.models[0].threats[0].verdicts == known
     assert all(part.training for part in module.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())

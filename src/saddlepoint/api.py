@@ -18,6 +18,7 @@ from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, DataError, RecordError, SettingError, shown
 from saddlepoint.evaluation import Progress, checked_plan
 from saddlepoint.evaluation import run as run_plan
+from saddlepoint.evaluation.doctor import Checkup, examine
 from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.examples import Examples, export
 from saddlepoint.evaluation.plan import Plan
@@ -27,7 +28,7 @@ from saddlepoint.problem import Limits
 from saddlepoint.records import Finding, RunRecord, Share
 from saddlepoint.solve import Attack
 
-__all__ = ["Examples", "Rows", "Run", "as_dataset", "complete", "evaluate", "export", "prepare"]
+__all__ = ["Checkup", "Examples", "Rows", "Run", "as_dataset", "complete", "doctor", "evaluate", "export", "prepare"]
 
 _MOST_CLASSES = 100_000
 _OUR_PICTURE = re.compile(r"\d+-\d+-(\d+-(clean|adversarial|difference)|held-\d+)\.png")  # see pictures.py
@@ -158,6 +159,37 @@ def evaluate(
     run = complete(plan, out=out, batch_size=batch_size, command=command, progress=progress)
     assert run is not None, "a single process does every job"
     return run
+
+
+def doctor(model: Classifier, data: Rows, *, rows: int | None = None, name: str = "model") -> Checkup:
+    """Whether a model can be evaluated at all as it was given: input range, labels, outputs, gradients, precision.
+
+    Nothing is attacked and nothing of the model is changed. Every finding has its evidence, its consequence and its
+    remedy; what was not found may still be there.
+
+    Args:
+        model: one classifier;  data: as in :func:`evaluate`.
+        rows: how many to look at, from all over the data; None takes 64 to 512, as many as about twenty seconds allow.
+        name: what findings call the model.
+
+    Returns:  a Checkup: ``findings``, ``healthy``, ``checks``, ``seconds``, ``to_json()``.
+    Raises:  a SaddlepointError that says what to change, if there is nothing to look at.
+
+    >>> import torch
+    >>> doctor(Classifier(torch.nn.Softmax(1)), (torch.rand(8, 3), torch.arange(8) % 3)).findings[0].title
+    'The outputs look like probabilities'
+    """
+    if not isinstance(model, Classifier):
+        raise ArgumentTypeError(
+            f"the model is {type(model).__name__}; wrap it, so that its input range is clear: "
+            "saddlepoint.Classifier(model, bounds=(0, 1))"
+        )
+    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
+        raise SettingError(f"rows={shown(rows)} must be an integer >= 1, or None")
+    found = as_dataset(data, (model.bounds.lower, model.bounds.upper))
+    if not len(found):
+        raise DataError(f"{found.name} has no rows; give at least one")
+    return examine(name, model, found, rows)
 
 
 def prepare(

@@ -166,6 +166,7 @@ class Finding:
     evidence: str
     remedy: str
     model: str | None = None
+    consequence: str = ""  # of not mending it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from report_runs import HOSTILE, make_run
 from rich.console import Console, RenderableType
 
 from saddlepoint.errors import MissingExtraError
-from saddlepoint.report.tables import cite, findings, summary
+from saddlepoint.records import Finding
+from saddlepoint.report.tables import cite, findings, summary, told
 
 
 def printed(renderable: RenderableType, *, color: bool = False) -> str:
@@ -76,6 +77,16 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     models = [dataclasses.replace(run.models[0], name="a\x1b]0;title\x07b\x9b31m\u202ec")]
     shown = printed(summary(dataclasses.replace(run, models=models)))
     assert not set(shown) & set("\x1b\x07\x9b\u202e")
+
+
+def test_a_consequence_stands_between_evidence_and_remedy() -> None:
+    finding = Finding(
+        level="error", title="Cut off", evidence="no graph", consequence="attacks do not move", remedy="mend"
+    )
+    shown = printed(told([finding, dataclasses.replace(finding, level="note", consequence="")]))
+    assert [line.strip() for line in shown.splitlines()] == [
+        "error: Cut off", "no graph", "attacks do not move", "→ mend", "note: Cut off", "no graph", "→ mend",
+    ]  # fmt: skip
 
 
 def test_findings_come_worst_first_with_evidence_and_remedy() -> None:

@@ -93,15 +93,20 @@ class Setup:
         return Limits(**asked)
 
     def _rows(self, file: Given, spec: str) -> Dataset:
-        read = load_data if self.data_dir is None else partial(load_data, data_dir=self.data_dir)
-        with file.at("data"):
-            data = read(spec)
+        data = data_set(file, spec, self.data_dir)
         if self.rows is None:
             return data
         with file.at("rows"):
             if not 1 <= self.rows <= len(data):
                 raise DataError(f"--rows {self.rows} must lie in [1, {len(data)}], the rows of {data.name}")
         return data[: self.rows]
+
+
+def data_set(file: Given, spec: str, data_dir: Path | None) -> Dataset:
+    """The whole data set of that name."""
+    read = load_data if data_dir is None else partial(load_data, data_dir=data_dir)
+    with file.at("data"):
+        return read(spec)
 
 
 def models_and_data(file: Given, specs: Sequence[str], weights: Path | None) -> tuple[list[Model], str]:

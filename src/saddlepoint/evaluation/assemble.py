@@ -70,7 +70,7 @@ class _Builder:
         subject, rows = self.subject, len(self.plan.data)
         clean = _joined([self._read(job) for job in jobs if job.attack is None])
         verdicts = _letters(clean["codes"])
-        self.done.findings += findings.of_logits(subject.name, *subject.looks)
+        self.done.findings += subject.findings
         threats = [
             self._threat(i, ball, attacks, [job for job in jobs if job.attack and job.threat == i], clean)
             for i, (ball, attacks) in enumerate(self.plan.threats)

@@ -62,7 +62,8 @@ def of_logits(name: str, first: Tensor, second: Tensor, training: Tensor | None 
             level="warning",
             title="The model is random",
             evidence=f"two passes over {len(first)} inputs differ by up to {(first - second).abs().max().item():.3g}",
-            remedy="Switch the randomness off, or take the numbers as optimistic: attacks need averaged gradients.",
+            consequence="Attacks follow the gradients of one draw and are judged by another: numbers are too high.",
+            remedy="Switch the randomness off, or attack averaged gradients.",
             model=name,
         )
     elif training is not None and not _alike(first, training):
@@ -70,7 +71,8 @@ def of_logits(name: str, first: Tensor, second: Tensor, training: Tensor | None 
             level="warning",
             title="The model was given in training mode",
             evidence=f"on {len(first)} inputs its outputs there are not those in evaluation mode",
-            remedy="Evaluation mode was attacked and judged, and every flag set back; call model.eval() to say so.",
+            consequence="None: evaluation mode is what is attacked and judged, and every flag is set back.",
+            remedy="Call model.eval() to say so.",
             model=name,
         )
 
@@ -86,7 +88,8 @@ def _of_scale(name: str, logits: Tensor) -> Iterator[Finding]:
             level="warning",
             title="The outputs look like probabilities",
             evidence=f"all outputs on {len(logits)} inputs are >= 0 and sum to 1 in each row",
-            remedy="Return logits (leave out the last softmax): its saturation hides gradients, which weakens attacks.",
+            consequence="The saturation of the softmax hides gradients, which weakens attacks.",
+            remedy="Return logits (leave out the last softmax).",
             model=name,
         )
     elif bool((logits <= 0).all()) and bool(((logits.exp().sum(1) - 1).abs() < 1e-4).all()):
@@ -94,7 +97,8 @@ def _of_scale(name: str, logits: Tensor) -> Iterator[Finding]:
             level="warning",
             title="The outputs look like log-probabilities",
             evidence=f"all outputs on {len(logits)} inputs are <= 0, and their exponentials sum to 1 in each row",
-            remedy="Return logits (leave out the last log-softmax): the classes stay, and rounding hides no gradient.",
+            consequence="Rounding can hide gradients, and losses on differences of logits see another scale.",
+            remedy="Return logits (leave out the last log-softmax): the predictions stay.",
             model=name,
         )
 

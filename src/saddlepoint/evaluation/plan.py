@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
+from saddlepoint.evaluation.doctor import glance
 from saddlepoint.evaluation.ensembles import Suite
-from saddlepoint.evaluation.findings import in_training, twice
+from saddlepoint.evaluation.findings import in_training, of_logits, twice
 from saddlepoint.evaluation.suites import Named, build, described, recognisable
 from saddlepoint.problem import Limits
-from saddlepoint.records import NUMERICS_VERSION
+from saddlepoint.records import NUMERICS_VERSION, Finding
 from saddlepoint.solve import Attack
 
 ROWS = 500
@@ -38,7 +39,7 @@ class Subject:
     Args:
         fingerprint: of its parameters, class, bounds and normalisation;  probe: its logits on the first rows.
         lasting: whether its numbers may be reused by another process: not if it is random, or a plain function.
-        looks: the logits of two looks at the first rows, and in training mode if the model was given in it.
+        findings: of the short examination that goes before the attacks.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Subject:
     fingerprint: str
     probe: list[float]
     lasting: bool
-    looks: tuple[Tensor, Tensor, Tensor | None]
+    findings: Sequence[Finding]
 
 
 @final
@@ -181,7 +182,7 @@ def make_plan(
     limits: Limits,
     suite: Suite | None = None,
 ) -> Plan:
-    """The plan of an evaluation; looks at each model twice on 16 rows to see whether it is random."""
+    """The plan of an evaluation; each model is examined on a few rows: whether it is random, and see doctor.glance."""
 
     def members(ball: Ball) -> Sequence[Attack]:
         if suite is not None:
@@ -208,8 +209,8 @@ def _subject(name: str, model: Classifier, data: Dataset) -> Subject:
     code = f"{type(model.module).__module__}.{type(model.module).__qualname__}"
     mark = f"{model.fingerprint} {code} {'' if lasting else _PROCESS}"
     probe = [round(value, 6) for value in first.double().nan_to_num().flatten().tolist()]
-    looks = (first, second, None if training is None else training.cpu())
-    return Subject(name, model, hashlib.sha256(mark.encode()).hexdigest(), probe, lasting, looks)
+    told = [*of_logits(name, first, second, None if training is None else training.cpu()), *glance(name, model, data)]
+    return Subject(name, model, hashlib.sha256(mark.encode()).hexdigest(), probe, lasting, told)
 
 
 def _rows(data: Dataset, rows: range) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from saddlepoint.records import Finding, FooledPicture, HeldPicture, RunRecord
@@ -48,6 +49,11 @@ def public(run: RunRecord) -> RunRecord:
     return dataclasses.replace(_shown(run), command=command(run.command))
 
 
+def public_findings(found: Sequence[Finding]) -> list[Finding]:
+    """Findings as they may be shown."""
+    return [_shown(finding) for finding in found]
+
+
 def _shown(value: T) -> T:
     """The value with every string in it made fit to be shown."""
     return _convert(value)  # type: ignore[no-any-return]
@@ -64,7 +70,7 @@ def _convert(value: Any) -> Any:
         return value
     fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     kept = {"clean", "adversarial", "difference"} if isinstance(value, FooledPicture | HeldPicture) else set()
-    prose = {"title", "evidence", "remedy"} if isinstance(value, Finding) else set()
+    prose = {"title", "evidence", "consequence", "remedy"} if isinstance(value, Finding) else set()
     return type(value)(
         **{
             name: item if name in kept else base_names(item) if name in prose else _convert(item)

@@ -1,13 +1,14 @@
 """The run in the terminal: one table per threat, the findings, and what to cite."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from saddlepoint.errors import missing
-from saddlepoint.records import AttackRecord, RunRecord, Share, ThreatRecord
+from saddlepoint.records import AttackRecord, Finding, RunRecord, Share, ThreatRecord
 from saddlepoint.report import text
 from saddlepoint.report.citation import caveat, citation
 from saddlepoint.report.groups import Group, groups, passes_per_row
-from saddlepoint.report.privacy import public
+from saddlepoint.report.privacy import public, public_findings
 
 if TYPE_CHECKING:
     from rich.console import Group as Renderables
@@ -35,7 +36,12 @@ def summary(run: RunRecord) -> "Renderables":
 
 
 def findings(run: RunRecord) -> "Renderables":
-    """The findings, errors first, each with its evidence and its remedy.
+    """The findings of a run, as :func:`told` shows them; raises as it does."""
+    return told(run.findings)
+
+
+def told(found: Sequence[Finding]) -> "Renderables":
+    """The findings, errors first, each with its evidence, its consequence and its remedy.
 
     Raises:
         MissingExtraError: rich is not installed.
@@ -46,12 +52,14 @@ def findings(run: RunRecord) -> "Renderables":
     except ImportError as error:
         raise missing("rich", "cli") from error
     lines = []
-    for finding in sorted(public(run).findings, key=lambda finding: list(_STYLES).index(finding.level)):
+    for finding in sorted(public_findings(found), key=lambda finding: list(_STYLES).index(finding.level)):
         about = f" ({finding.model})" if finding.model else ""
         lines.append(
             Text.assemble(
                 (finding.level, _STYLES[finding.level]),
-                f": {finding.title}{about}\n  {finding.evidence}\n  → {finding.remedy}",
+                f": {finding.title}{about}\n  {finding.evidence}",
+                (f"\n  {finding.consequence}" if finding.consequence else "", "dim"),
+                f"\n  → {finding.remedy}",
             )
         )
     return Renderables(*lines)
