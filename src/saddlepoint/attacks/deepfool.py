@@ -170,7 +170,8 @@ class DeepFool(IterativeAttack[Crossing]):
 def _slope(problem: Problem, w: Tensor, x: Batch) -> Tensor:
     """How much the steepest unit step from x (n, *f) gains on each of the slopes w (m, n, *f): (m, n)."""
     if isinstance(problem.ball, L2):
-        return torch.linalg.vector_norm(w.flatten(2), dim=2)
+        length: Tensor = torch.linalg.vector_norm(w.flatten(2), dim=2)
+        return length
     if isinstance(problem.ball, Linf):
         return w.flatten(2).abs().sum(2)
     flat = w.flatten(0, 1)
