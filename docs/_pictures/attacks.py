@@ -43,6 +43,7 @@ class Asked(NamedTuple):
     """An attack, and how its settings are written."""
 
     attack: Attack
+    ball: sp.Ball
     written: str
 
 
@@ -62,15 +63,17 @@ class Points:
 
 def asked() -> dict[str, Asked]:
     """Every attack by name: first those in a ball of radius EPS, then those for the least distance, by norm."""
-    found = {}
+    fixed, least = {}, {}
     for name, cls in sorted(attack_classes().items()):
-        own = cls.__dataclass_fields__["ball"].default is not dataclasses.MISSING
-        written = f"{cls.__name__}()" if own else f"{cls.__name__}(ball=Linf({EPS}))"
-        found[name] = Asked(cls() if own else cls(ball=sp.Linf(EPS)), written)
+        ball = cls.__dataclass_fields__["ball"].default
+        if isinstance(ball, sp.Ball):
+            least[name] = Asked(cls(), ball, f"{cls.__name__}()")
+        else:
+            fixed[name] = Asked(cls(ball=sp.Linf(EPS)), sp.Linf(EPS), f"{cls.__name__}(ball=Linf({EPS}))")
+    least = dict(sorted(least.items(), key=lambda item: item[1].ball.norm))
     inside = PGD(ball=sp.Linf(EPS), keep=sp.Keep.FIRST_SUCCESS)
     written = f"Bisect(attack=PGD(ball=Linf({EPS}), keep=Keep.FIRST_SUCCESS))"
-    found = dict(sorted(found.items(), key=lambda item: ("()" in item[1].written, item[1].attack.ball.norm)))
-    return {**found, "pgd-bisect": Asked(Bisect(attack=inside), written)}
+    return {**fixed, **least, "pgd-bisect": Asked(Bisect(attack=inside), inside.ball, written)}
 
 
 def digits(model: sp.Classifier) -> sp.Dataset:
@@ -219,12 +222,11 @@ def main(names: Sequence[str]) -> None:
     model, known = sp.load_model(MODEL), asked()
     data, found = digits(model), {}
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for name, (attack, written) in known.items():
+    for name, (attack, ball, written) in known.items():
         found[name] = attacked(model, data, name, attack)
         if not names or name in names:
-            norm = type(attack.ball)  # type: ignore[attr-defined]  # all of these have one
-            (PICTURES / f"{name}.png").write_bytes(sheet(found[name], norm, written))
-            print(name, found[name].said, [round(d, 3) for d in found[name].distances(norm)], flush=True)
+            (PICTURES / f"{name}.png").write_bytes(sheet(found[name], type(ball), written))
+            print(name, found[name].said, [round(d, 3) for d in found[name].distances(type(ball))], flush=True)
     clean = dataclasses.replace(found["pgd"], x=found["pgd"].x0, said=found["pgd"].label)
     (PICTURES / "gallery.png").write_bytes(gallery({CLEAN: clean, **found}, SHOWN))
 
