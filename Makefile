@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constra
 PYTEST = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu check format coverage zoo docs bench clean
+.PHONY: help demo test test-slow test-gpu check format coverage zoo pictures docs bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ zoo: .venv/.cli ## Train the embedded models again (over an hour; fashion-mnist 
 	$(BIN)/saddlepoint train standard --net LeNet --epochs 20 --threads 1 --out src/saddlepoint/models/zoo/mnist-lenet.safetensors
 	$(BIN)/saddlepoint train standard --data fashion-mnist --threads 1 --out src/saddlepoint/models/zoo/fashion-standard.safetensors
 	$(BIN)/saddlepoint train pgd --data fashion-mnist --epochs 20 --threads 1 --out src/saddlepoint/models/zoo/fashion-pgd.safetensors
+
+pictures: .venv/.cli ## Draw what each attack does to eight digits, for the documentation (a few minutes; goes on where it was)
+	$(BIN)/python docs/_pictures/attacks.py
 
 docs: .venv/.docs ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict

@@ -11,9 +11,11 @@ import pytest
 
 import saddlepoint
 from saddlepoint import attacks
+from saddlepoint.evaluation import attack_classes
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md")) + [path for path in [ROOT / "README.md"] if path.exists()]
+PAGES = sorted((ROOT / "docs").rglob("*.md")) + [path for path in [ROOT / "README.md"] if path.exists()]
+ATTACK_PAGES = [path for path in PAGES if path.parent.name == "attacks"]
 FENCE = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?"
     r"^```(?P<language>\w+)(?: title=\"(?P<title>[\w.]+)\")?\n(?P<code>.*?)^```$",
@@ -29,8 +31,13 @@ def blocks(page, language):
             yield match["code"], match["title"], text[: match.start("code")].count("\n")
 
 
+def name_of(page):
+    """``docs/attacks/pgd.md``: two pages of one name in two folders are two tests."""
+    return page.relative_to(ROOT).as_posix()
+
+
 def runnable(pages):
-    return [pytest.param(page, id=page.name) for page in pages if any(blocks(page, "python"))]
+    return [pytest.param(page, id=name_of(page)) for page in pages if any(blocks(page, "python"))]
 
 
 def run(page, folder, monkeypatch):
@@ -75,7 +82,7 @@ def commands():
                 for line in code.replace("\\\n", " ").splitlines():
                     words = shlex.split(line.removeprefix("$ "), comments=True)
                     if words[:1] == ["saddlepoint"]:
-                        yield pytest.param(page, words[1:], id=f"{page.name}: {line}")
+                        yield pytest.param(page, words[1:], id=f"{name_of(page)}: {line}")
 
 
 @pytest.mark.parametrize(("page", "words"), list(commands()))
@@ -91,7 +98,7 @@ def test_commands_have_options_that_exist(page, words, tmp_path, monkeypatch):
 
 
 QUOTED = [
-    pytest.param(match["reason"].removeprefix("quoted from "), match["code"], id=f"{page.name}: {match['reason']}")
+    pytest.param(match["reason"].removeprefix("quoted from "), match["code"], id=f"{name_of(page)}: {match['reason']}")
     for page in PAGES
     for match in FENCE.finditer(page.read_text(encoding="utf-8"))
     if (match["reason"] or "").startswith("quoted from ")
@@ -114,13 +121,32 @@ def test_the_design_draws_the_layers_as_they_are_held():
     assert drawn[1].split() == " -> ".join(layers).split()
 
 
+def headings(page):
+    """The title and the headings of a page, outside its blocks of code."""
+    return re.findall(r"^#+ (.+)$", re.sub(FENCE, "", page.read_text(encoding="utf-8")), re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", attacks.__all__)
-def test_every_attack_has_a_section_and_a_row(name):
-    sections = re.findall(r"^## (.+)$", (ROOT / "docs/attacks.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert any(re.search(rf"\b{name}\b", section) for section in sections), f"docs/attacks.md has no section on {name}"
+def test_every_attack_has_a_page_and_a_row(name):
+    pages = [page for page in ATTACK_PAGES if any(re.search(rf"\b{name}\b", heading) for heading in headings(page))]
+    assert pages, f"no heading of docs/attacks/*.md names {name}; give it a page, docs/attacks/<its name>.md"
     table = (ROOT / "docs/choosing-an-attack.md").read_text(encoding="utf-8")
-    assert f"| `{name}` |" in table, f"docs/choosing-an-attack.md has no row for {name}"
+    row = re.search(rf"^\| \[`{name}`\]\(([\w/-]+\.md)(#[\w-]+)?\) \|", table, re.MULTILINE)
+    assert row, f"docs/choosing-an-attack.md has no row | [`{name}`](attacks/PAGE.md) | ..."
+    assert ROOT / "docs" / row[1] in pages, f"the row of {name} links {row[1]}, whose headings do not name it"
     assert f"::: saddlepoint.attacks.{name}\n" in (ROOT / "docs/api.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", [pytest.param(path, id=path.stem) for path in ATTACK_PAGES if path.stem != "index"])
+def test_the_list_of_attacks_links_the_page(page):
+    text = (page.parent / "index.md").read_text(encoding="utf-8")
+    assert f"]({page.name})" in text, f"docs/attacks/index.md has no link to {page.name}"
+
+
+def test_the_page_of_an_attack_is_named_as_on_the_command_line():
+    stems = {path.stem for path in ATTACK_PAGES}
+    assert set(attack_classes()) <= stems
+    assert stems - set(attack_classes()) == {"index", "combinators", "from-callable"}
 
 
 @pytest.mark.parametrize("name", saddlepoint.__all__)
@@ -132,5 +158,9 @@ def test_every_public_name_is_in_the_api(name):
 
 
 def test_every_page_is_in_the_navigation():
-    listed = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2])
-    assert sorted(set(listed) - {"CHANGELOG.md"}) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    listed = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2])
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        entry = path.relative_to(ROOT / "docs").as_posix()
+        assert entry in listed, f"add a line for {entry} under nav: in mkdocs.yml"
+    for entry in set(listed) - {"CHANGELOG.md"}:
+        assert (ROOT / "docs" / entry).exists(), f"mkdocs.yml lists {entry}, which does not exist"
