@@ -65,7 +65,7 @@ def _numbers(run: RunRecord) -> dict[tuple[str, str, str], tuple[Share, str]]:
     found: dict[tuple[str, str, str], tuple[Share, str]] = {}
     for model in run.models:
         for threat in model.threats:
-            ball = f"{threat.norm} {threat.eps:g}"
+            ball = threat.norm if threat.eps is None else f"{threat.norm} {threat.eps:g}"
             for attack in threat.attacks:
                 found[model.name, ball, attack.name] = (attack.robust, attack.verdicts)
             found[model.name, ball, "worst case"] = (threat.worst, threat.verdicts)

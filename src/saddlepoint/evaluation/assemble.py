@@ -1,5 +1,6 @@
 """From the outcomes of all jobs to the records of a run; the same whoever did the jobs, in whatever order."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -12,7 +13,7 @@ from saddlepoint.evaluation import findings, pictures
 from saddlepoint.evaluation.plan import Job, Plan, Subject
 from saddlepoint.evaluation.stats import median
 from saddlepoint.evaluation.store import Outcome, Store
-from saddlepoint.evaluation.suites import settings
+from saddlepoint.evaluation.suites import minimal, settings
 from saddlepoint.evaluation.work import CODES
 from saddlepoint.records import (
     FOOLED,
@@ -20,11 +21,13 @@ from saddlepoint.records import (
     UNDEFINED,
     WRONG,
     AttackRecord,
+    Distances,
     Finding,
     FooledPicture,
     HeldPicture,
     ModelRecord,
     ThreatRecord,
+    distances,
     wilson,
 )
 from saddlepoint.solve import Attack
@@ -98,11 +101,12 @@ class _Builder:
         shown = self._pictures(mine, attacks, found, clean["predicted"], f"{self.prefix}-{number}")
         return ThreatRecord(
             norm=ball.norm,
-            eps=float(ball.eps),
+            eps=float(ball.eps) if math.isfinite(ball.eps) else None,
             attacks=records,
             worst=wilson(verdicts.count(HELD), len(verdicts)),
             verdicts=verdicts,
             fooled_as=_fooled_as(found),
+            distances=_nearest(found) if any(map(minimal, attacks)) else None,
             easiest=shown[0],
             hardest=shown[1],
         )
@@ -123,6 +127,7 @@ class _Builder:
             distance=median([whole["distance"][hit]]),
             verdicts=letters,
             seconds=round(float(whole["seconds"].sum()), 3),
+            distances=_nearest([whole]) if minimal(attack) else None,
         )
 
     def _pictures(
@@ -212,6 +217,15 @@ def _fooled_as(found: Sequence[Outcome]) -> list[int]:
     hit = torch.stack([part["codes"] == CODES.index(FOOLED) for part in found])
     first = torch.stack([part["predicted"] for part in found]).gather(0, hit.byte().argmax(0, keepdim=True))
     return first[0][hit.any(0)].tolist()
+
+
+def _nearest(found: Sequence[Outcome]) -> Distances:
+    """Of each row that an attack fooled: the smallest distance over the attacks that did."""
+    codes = torch.stack([part["codes"] for part in found])
+    hit = codes == CODES.index(FOOLED)
+    reach = torch.stack([part["distance"] for part in found]).masked_fill(~hit, float("inf")).amin(0)
+    unsolved = (codes == CODES.index(HELD)).all(0)
+    return distances(reach[hit.any(0)].tolist(), int(unsolved.sum()))
 
 
 def _letters(codes: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.attacks import Bisect
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
@@ -68,7 +70,8 @@ class Job:
         """For a progress bar."""
         if self.attack is None or self.ball is None:
             return f"{self.subject.name}  clean"
-        return f"{self.subject.name}  {self.attack.name}  {self.ball.norm} {float(self.ball.eps):g}"
+        eps = float(self.ball.eps)
+        return f"{self.subject.name}  {self.attack.name}  {self.ball.norm}{'' if math.isinf(eps) else f' {eps:g}'}"
 
 
 @final
@@ -125,7 +128,8 @@ class Plan:
 
     def _key(self, subject: Subject, ball: Ball | None, attack: Attack | None, rows: str) -> str:
         model = subject.model
-        lasting = subject.lasting and (attack is None or isinstance(attack, IterativeAttack))
+        ours = attack.attack if isinstance(attack, Bisect) else attack
+        lasting = subject.lasting and (ours is None or isinstance(ours, IterativeAttack))
         about = {
             "numerics": NUMERICS_VERSION,
             "format": FORMAT,

@@ -63,6 +63,31 @@ def radius(eps: float) -> str:
     return short
 
 
+def ball(norm_name: str, eps: float | None) -> str:
+    """A threat in two or three words.
+
+    >>> ball("linf", 8 / 255), ball("l2", None)
+    ('Linf eps 8/255', 'L2 distance')
+    """
+    return f"{norm(norm_name)} distance" if eps is None else f"{norm(norm_name)} eps {radius(eps)}"
+
+
+def unit(norm_name: str) -> str:
+    """What distances are counted in."""
+    return "features" if norm_name.lower() == "l0" else "input units"
+
+
+def beyond(value: float | None, largest: float | None) -> str:
+    """A quartile of distances, or what it is above: the largest distance that was found.
+
+    >>> beyond(1.2345, 2.0), beyond(None, 2.0), beyond(None, None)
+    ('1.23', '> 2', 'none found')
+    """
+    if value is not None:
+        return measure(value)
+    return "none found" if largest is None else f"> {measure(largest)}"
+
+
 def measure(value: float | None) -> str:
     """A distance or a count of passes with about three digits, or a dash."""
     if value is None:

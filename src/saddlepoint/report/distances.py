@@ -1,0 +1,221 @@
+"""Robust accuracy against distance: from one run of attacks that look for the nearest point, at every eps at once."""
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any, final
+
+from saddlepoint.records import AttackRecord, Distances, RunRecord, Share, ThreatRecord, wilson
+from saddlepoint.report import text
+from saddlepoint.report.groups import Group, fates, passes_per_row
+from saddlepoint.report.plot import label, marker
+
+MOST = 200
+"""Points of a line in the page; ``run.json`` has the distance of every row."""
+
+_SHOWN = 8  # lines that can be told apart; of more, only the worst cases are shown at first
+_NEAREST = 0.99  # the axis ends at the largest of the lines' distances of this rank: a few far rows would squeeze it
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """Rows that stand against distance: no point at ``x[i]`` or nearer was found for ``held[i]`` of all ``rows``."""
+
+    x: list[float]
+    held: list[int]
+    rows: int
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One attack, or the worst case, on one model."""
+
+    median: str
+    quartiles: str
+    unsolved: Share
+    passes: float | None
+    undefined: int
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """The worst case of one model, in percent of the plane's width and height, y downwards."""
+
+    series: int
+    points: str
+    median: tuple[float, float] | None
+    title: str
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """One threat: the lines of the interactive plot, those of the plain one, and the table."""
+
+    group: Group
+    axis: str
+    widest: float
+    ticks: list[tuple[float, str]]
+    traces: list[dict[str, Any]]
+    lines: list[Line]
+    table: list[tuple[str, list[Cell | None]]]
+
+
+def plots(run: RunRecord, names: list[str], threats: list[Group]) -> list[Plot]:
+    """A plot for every threat in which an attack looked for the nearest point; ``names`` are the models'."""
+    return [_plot(run, names, group) for group in threats if any(t and t.distances for t in group.columns)]
+
+
+def table(group: Group) -> list[tuple[str, list[Cell | None]]]:
+    """A row per attack that looked for the nearest point, and the worst case, with a cell per model."""
+    rows: list[tuple[str, list[Cell | None]]] = [
+        (name, [_attack(record) for record in cells])
+        for name, cells in group.attacks
+        if any(record and record.distances for record in cells)
+    ]
+    return [*rows, ("worst case", [_worst(threat) for threat in group.columns])]
+
+
+def steps(found: Distances, rows: int, eps: float | None) -> Steps:
+    """The rows that stand beyond every distance, from 0 to eps, or to the largest that was found.
+
+    >>> steps(distances([2.0, 1.0, 1.0], unsolved=1), rows=5, eps=None)
+    Steps(x=[0.0, 1.0, 2.0], held=[4, 2, 1], rows=5)
+    """
+    nearest = sorted(value if eps is None else min(value, eps) for value in found.found)  # eps, and the judge's slack
+    x = [0.0, *dict.fromkeys(nearest)]
+    held = [found.rows, *(found.rows - bisect_right(nearest, value) for value in x[1:])]
+    if eps is not None and x[-1] < eps:
+        x, held = [*x, eps], [*held, held[-1]]
+    return Steps(x=x, held=held, rows=rows)
+
+
+def thinned(line: Steps, most: int = MOST) -> Steps:
+    """The line through at most that many of its points, among them the first and the last."""
+    count = len(line.x)
+    if count <= most:
+        return line
+    kept = [round(i * (count - 1) / (most - 1)) for i in range(most)]
+    return Steps(x=[line.x[i] for i in kept], held=[line.held[i] for i in kept], rows=line.rows)
+
+
+def _plot(run: RunRecord, names: list[str], group: Group) -> Plot:
+    found = [
+        (series, place, attack, part, len(threat.verdicts))
+        for series, threat in enumerate(group.columns)
+        if threat is not None and threat.distances is not None
+        for place, attack, part in _parts(group, series, threat, threat.distances)
+    ]
+    widest = group.eps or _widest([part for *_, part, _ in found])
+    traces, lines = [], []
+    for series, place, attack, part, rows in found:
+        line = thinned(steps(part, rows, group.eps))
+        if group.eps is None:  # flat from the largest distance to the edge of the axis
+            line = Steps(x=[*line.x, max(widest, line.x[-1])], held=[*line.held, line.held[-1]], rows=rows)
+        shown = place == 0 or len(found) <= _SHOWN
+        traces.append(_trace(series, place, names[series], attack, line, part, shown=shown))
+        if place == 0:
+            lines.append(_line(series, names[series], line, part, widest))
+    return Plot(
+        group=group,
+        axis=f"{text.norm(group.norm)} distance, {text.unit(group.norm)}",
+        widest=widest,
+        ticks=_ticks(widest),
+        traces=traces,
+        lines=lines,
+        table=table(group),
+    )
+
+
+def _parts(group: Group, series: int, threat: ThreatRecord, worst: Distances) -> list[tuple[int, str, Distances]]:
+    """Place, label and distances of the worst case and of each attack; one attack alone is its own worst case."""
+    cells = [(name, cells[series]) for name, cells in group.attacks]
+    attacks = [(name, record.distances) for name, record in cells if record is not None and record.distances]
+    if len(threat.attacks) == 1:
+        return [(0, attacks[0][0], worst)]
+    places = {name: place for place, (name, _) in enumerate(group.attacks, 1)}
+    return [(0, "worst case", worst), *((places[name], name, part) for name, part in attacks)]
+
+
+def _trace(
+    series: int, place: int, name: str, attack: str, line: Steps, found: Distances, *, shown: bool
+) -> dict[str, Any]:
+    """One line as the page's script draws it; the median is marked where it was found."""
+    median = found.median
+    return {
+        "kind": "steps",
+        "series": series,
+        "attack": attack,
+        "worst": place == 0,
+        "shown": shown,
+        **marker(place),
+        "x": [float(f"{x:.5g}") for x in line.x],
+        "held": line.held,
+        "rows": line.rows,
+        "head": f"{label(name)}<br>{label(attack)}",
+        "median": None if median is None else [median, _standing(line, median), text.measure(median), found.rows],
+    }
+
+
+def _line(series: int, name: str, line: Steps, found: Distances, widest: float) -> Line:
+    """The same as a path of the plain chart."""
+    spots, before = [], 100 * line.held[0] / line.rows if line.rows else 0.0
+    for x, held in zip(line.x, line.held, strict=True):
+        across, down = 100 * min(x / widest, 1.0), 100 - (100 * held / line.rows if line.rows else 0.0)
+        spots += [f"{across:.2f},{100 - before:.2f}", f"{across:.2f},{down:.2f}"]
+        before = 100 - down
+        if x >= widest:
+            break
+    at = None
+    if found.median is not None and found.median <= widest:
+        at = (100 * found.median / widest, 100 - 100 * _standing(line, found.median) / line.rows)
+    title = f"{name}: median {text.beyond(found.median, found.largest)}"
+    return Line(series=series, points=" ".join(spots), median=at, title=title)
+
+
+def _standing(line: Steps, distance: float) -> int:
+    """How many rows the line shows beyond a distance."""
+    return line.held[max(0, bisect_right(line.x, distance) - 1)]
+
+
+def _attack(record: AttackRecord | None) -> Cell | None:
+    if record is None or record.distances is None:
+        return None
+    return _cell(record.distances, record.passes_per_row, record.undefined)
+
+
+def _worst(threat: ThreatRecord | None) -> Cell | None:
+    if threat is None or threat.distances is None:
+        return None
+    return _cell(threat.distances, passes_per_row(threat), dict(fates(threat))["undefined"])
+
+
+def _cell(found: Distances, passes: float | None, undefined: int) -> Cell:
+    lower, median, upper = (text.beyond(value, found.largest) for value in (found.lower, found.median, found.upper))
+    return Cell(
+        median=median,
+        quartiles="" if found.lower is None else f"{lower} to {upper}",
+        unsolved=wilson(found.unsolved, found.rows),
+        passes=passes,
+        undefined=undefined,
+    )
+
+
+def _widest(found: list[Distances]) -> float:
+    """Where the axis ends if there is no radius."""
+    ranked = [sorted(part.found) for part in found if part.found]
+    return 1.05 * max((values[math.ceil(_NEAREST * len(values)) - 1] for values in ranked), default=1.0) or 1.0
+
+
+def _ticks(widest: float) -> list[tuple[float, str]]:
+    """Places in percent, and labels, of three to five round numbers from 0 on.
+
+    >>> _ticks(1.3)
+    [(0.0, '0'), (38.46153846153846, '0.5'), (76.92307692307692, '1')]
+    """
+    power = 10.0 ** math.floor(math.log10(widest / 4))
+    step = next(power * times for times in (1, 2, 2.5, 5, 10) if widest / (power * times) <= 5)
+    return [(100 * i * step / widest, f"{i * step:.6g}") for i in range(int(widest / step * (1 + 1e-9)) + 1)]
