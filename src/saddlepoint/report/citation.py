@@ -65,7 +65,7 @@ def sentence(run: RunRecord, model: ModelRecord, name: str, threat: ThreatRecord
 
 def _distance(norm: str, found: Distances) -> str:
     """The median with what it is out of."""
-    lower, median, upper = (text.beyond(value, found.largest) for value in (found.lower, found.median, found.upper))
+    lower, median, upper = text.quartiles(found, None)
     rows = f"{text.plural(found.rows, 'row')} that are right when clean, {found.unsolved} of them unsolved"
     about = f"{text.norm(base_name(norm))}, {text.unit(norm)}; quartiles {lower} to {upper}"
     return f"median smallest perturbation {median} ({about}; {rows})"

@@ -102,7 +102,7 @@ def _reach(threat: ThreatRecord) -> dict[str, str] | None:
     found = threat.distances
     if found is None:
         return None
-    lower, median, upper = (text.beyond(value, found.largest) for value in (found.lower, found.median, found.upper))
+    lower, median, upper = text.quartiles(found, None)
     return {"median": median, "quartiles": f"quartiles {lower} to {upper}", "unit": text.unit(threat.norm)}
 
 

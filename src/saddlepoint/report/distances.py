@@ -14,7 +14,8 @@ MOST = 200
 """Points of a line in the page; ``run.json`` has the distance of every row."""
 
 _SHOWN = 8  # lines that can be told apart; of more, only the worst cases are shown at first
-_NEAREST = 0.99  # the axis ends at the largest of the lines' distances of this rank: a few far rows would squeeze it
+_RANKS = 0.99, 0.75  # of the distances of a worst case, and of an attack, that fit on the axis: far rows squeeze it
+_DASHES = ("solid", "dash", "dot", "longdash", "dashdot", "longdashdot")  # of the worst case and, in turn, the attacks
 
 
 @final
@@ -72,7 +73,7 @@ def plots(run: RunRecord, names: list[str], threats: list[Group]) -> list[Plot]:
 def table(group: Group) -> list[tuple[str, list[Cell | None]]]:
     """A row per attack that looked for the nearest point, and the worst case, with a cell per model."""
     rows: list[tuple[str, list[Cell | None]]] = [
-        (name, [_attack(record) for record in cells])
+        (name, [_attack(record, group.eps) for record in cells])
         for name, cells in group.attacks
         if any(record and record.distances for record in cells)
     ]
@@ -109,7 +110,7 @@ def _plot(run: RunRecord, names: list[str], group: Group) -> Plot:
         if threat is not None and threat.distances is not None
         for place, attack, part in _parts(group, series, threat, threat.distances)
     ]
-    widest = group.eps or _widest([part for *_, part, _ in found])
+    widest = group.eps or _widest([(part, _RANKS[place > 0]) for _, place, _, part, _ in found])
     traces, lines = [], []
     for series, place, attack, part, rows in found:
         line = thinned(steps(part, rows, group.eps))
@@ -152,6 +153,7 @@ def _trace(
         "worst": place == 0,
         "shown": shown,
         **marker(place),
+        "dash": _DASHES[0] if place == 0 else _DASHES[1 + (place - 1) % (len(_DASHES) - 1)],
         "x": [float(f"{x:.5g}") for x in line.x],
         "held": line.held,
         "rows": line.rows,
@@ -172,7 +174,7 @@ def _line(series: int, name: str, line: Steps, found: Distances, widest: float) 
     at = None
     if found.median is not None and found.median <= widest:
         at = (100 * found.median / widest, 100 - 100 * _standing(line, found.median) / line.rows)
-    title = f"{name}: median {text.beyond(found.median, found.largest)}"
+    title = f"{name}: median {text.measure(found.median)}"
     return Line(series=series, points=" ".join(spots), median=at, title=title)
 
 
@@ -181,20 +183,20 @@ def _standing(line: Steps, distance: float) -> int:
     return line.held[max(0, bisect_right(line.x, distance) - 1)]
 
 
-def _attack(record: AttackRecord | None) -> Cell | None:
+def _attack(record: AttackRecord | None, eps: float | None) -> Cell | None:
     if record is None or record.distances is None:
         return None
-    return _cell(record.distances, record.passes_per_row, record.undefined)
+    return _cell(record.distances, eps, record.passes_per_row, record.undefined)
 
 
 def _worst(threat: ThreatRecord | None) -> Cell | None:
     if threat is None or threat.distances is None:
         return None
-    return _cell(threat.distances, passes_per_row(threat), dict(fates(threat))["undefined"])
+    return _cell(threat.distances, threat.eps, passes_per_row(threat), dict(fates(threat))["undefined"])
 
 
-def _cell(found: Distances, passes: float | None, undefined: int) -> Cell:
-    lower, median, upper = (text.beyond(value, found.largest) for value in (found.lower, found.median, found.upper))
+def _cell(found: Distances, eps: float | None, passes: float | None, undefined: int) -> Cell:
+    lower, median, upper = text.quartiles(found, eps)
     return Cell(
         median=median,
         quartiles="" if found.lower is None else f"{lower} to {upper}",
@@ -204,10 +206,10 @@ def _cell(found: Distances, passes: float | None, undefined: int) -> Cell:
     )
 
 
-def _widest(found: list[Distances]) -> float:
-    """Where the axis ends if there is no radius."""
-    ranked = [sorted(part.found) for part in found if part.found]
-    return 1.05 * max((values[math.ceil(_NEAREST * len(values)) - 1] for values in ranked), default=1.0) or 1.0
+def _widest(found: list[tuple[Distances, float]]) -> float:
+    """Where the axis ends if there is no radius: a little beyond that share of each line's distances."""
+    ranked = [sorted(part.found)[math.ceil(share * len(part.found)) - 1] for part, share in found if part.found]
+    return 1.05 * max(ranked, default=1.0) or 1.0
 
 
 def _ticks(widest: float) -> list[tuple[float, str]]:

@@ -17,7 +17,7 @@
     const common = { type: "scatter", hoverinfo: "text", visible: shown, cliponaxis: true, showlegend: false };
     const found = [{
       ...common, mode: "lines", x: trace.x, y: trace.held.map(share),
-      line: { color: own, shape: "hv", width: trace.worst ? 2.25 : 1.25 },
+      line: { color: own, shape: "hv", dash: trace.dash, width: trace.worst ? 2.25 : 1.5 },
       text: trace.x.map((x, i) => `${trace.head}<br>${share(trace.held[i]).toFixed(1)} % beyond ${x}<br>${trace.held[i]} of ${trace.rows} rows`),
     }];
     if (trace.median) {
