@@ -131,7 +131,7 @@ def balls(file: Given, norm: str, eps: str, key: str, attacks: str) -> list[Ball
     threats = file.get("threats")
     if threats is None:
         if not eps:
-            _check_radius(file, key, attacks)
+            _check_radius(file, key, attacks, f"{file.prefix}--eps")
         with file.at("norm"):
             common.check_norm(norm)
         with file.at("eps"):
@@ -145,7 +145,7 @@ def balls(file: Given, norm: str, eps: str, key: str, attacks: str) -> list[Ball
         with file.at(place):
             threat = given.fields(entry, ("norm",), ("eps",))
             if "eps" not in threat:
-                _check_radius(file, key, attacks)
+                _check_radius(file, key, attacks, "the key 'eps'")
         with file.at(f"{place}.norm"):
             kind = given.words(threat["norm"])
             common.check_norm(kind)
@@ -182,10 +182,10 @@ def _entries(file: Given, key: str, text: str) -> list[tuple[str, Named]]:
     return named
 
 
-def _check_radius(file: Given, key: str, text: str) -> None:
+def _check_radius(file: Given, key: str, text: str, what: str) -> None:
     """Refuse that there is no radius if an attack needs one.
 
-    Raises:  SpecError, with the attacks that do.
+    Raises:  SpecError, with what is missing, and the attacks that need it.
     """
     needy = []
     for place, entry in _entries(file, key, text):
@@ -194,7 +194,7 @@ def _check_radius(file: Given, key: str, text: str) -> None:
                 needy.append(entry if isinstance(entry, str) else entry["name"])
     if needy:
         raise SpecError(
-            f"{file.prefix}--eps is missing: the radius in input units, for example --eps 0.3 or --eps 8/255; "
+            f"{what} is missing: the radius in input units, for example --eps 0.3 or --eps 8/255; "
             f"needed by {', '.join(dict.fromkeys(needy))}, not by attacks that look for the nearest point, such as ddn"
         )
 
