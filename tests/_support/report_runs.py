@@ -157,7 +157,7 @@ def reach(found: dict[str, list[float | None]], right: int, rows: int, eps: floa
 
 
 def make_reach(eps: float | None = None) -> RunRecord:
-    """Two models, DDN and FMN, 10 rows each: of the first, one is wrong and one unsolved; of the second, one undefined."""
+    """Two models, DDN and FMN, 10 rows each: of the first one is unsolved, of the second one undefined."""
     run = make_run()
     ddn = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, None]
     fmn = [0.6, 0.9, None, None, None, None, 3.6, 4.0, None]

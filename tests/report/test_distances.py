@@ -207,8 +207,8 @@ def test_the_terminal_has_a_table_of_medians():
 def test_the_sentence_gives_the_median_what_it_is_out_of_and_that_it_is_an_upper_bound():
     assert citation(make_reach())[0] == (
         "mnist-pgd: median smallest perturbation 2.5 (L2, input units; quartiles 1.5 to 3.5; 9 rows that are right "
-        "when clean, 1 of them unsolved) under the nearest of 2 attacks (ddn, fmn), 10 rows of mnist10k:test; 90.0 % clean "
-        "accuracy. An upper bound on the distance to the nearest adversarial example."
+        "when clean, 1 of them unsolved) under the nearest of 2 attacks (ddn, fmn), 10 rows of mnist10k:test; 90.0 % "
+        "clean accuracy. An upper bound on the distance to the nearest adversarial example."
     )
 
 
