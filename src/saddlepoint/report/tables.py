@@ -111,8 +111,8 @@ def _reach(run: RunRecord, names: list[str], group: Group) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    rows = f"{text.plural(run.data.rows, 'row')} of {run.data.name}"
-    title = Text(f"{group.title} · smallest perturbations, {text.unit(group.norm)} · {rows}", style="bold")
+    what = group.title if group.eps is None else f"{group.title}, distance"
+    title = Text(f"{what} · {text.plural(run.data.rows, 'row')} of {run.data.name}", style="bold")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("attack", overflow="fold")
     for name in names:
