@@ -62,7 +62,8 @@ def test_a_radius_gives_both_tables(command, words):
 
 def test_a_radius_sees_what_the_distances_say(command, folder):
     """Robust accuracy at eps and the share of rows whose distance is larger agree, up to the paths of the attack."""
-    words = ["evaluate", "zoo:mnist-standard", DATA, "--rows", "20", "--attacks", "ddn", "--norm", "l2"]
+    Path("ddn.yaml").write_text("attacks: [{name: ddn, steps: 60}]\n")
+    words = ["evaluate", "zoo:mnist-standard", DATA, "--rows", "20", "--norm", "l2", "--config", "ddn.yaml"]
     assert command(*words, "--out", "free").code == 0
     assert command(*words, "--eps", "1.2", "--out", "bound").code == 0
     (free,), (bound,) = (record(name).models[0].threats for name in ("free", "bound"))
