@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from report_runs import HOSTILE, findings, make_held, make_picture, make_reach, make_run
+from report_runs import HOSTILE, findings, make_held, make_passes, make_picture, make_reach, make_run
 
 from saddlepoint.errors import RecordError
 from saddlepoint.records import (
@@ -74,6 +74,10 @@ def test_numbers_of_every_form_stand_on_one_line():
     run.models[0].threats[0] = dataclasses.replace(run.models[0].threats[0], distances=found)
     assert '"found": [1e-07, 0.5, 3.0, 123457000.0, 1e+22]\n' in run.to_json()
     assert RunRecord.from_json(run.to_json()) == run
+
+
+def test_passes_come_back():
+    assert RunRecord.from_json(make_passes().to_json()) == make_passes()
 
 
 @pytest.mark.parametrize(

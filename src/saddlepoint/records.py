@@ -107,6 +107,19 @@ def distances(found: list[float], unsolved: int) -> Distances:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Passes:
+    """Forwards and backwards that it took to fool a row, over the attacks that leave it at its first success, in order.
+
+    They are those of the attacks before the first that fooled the row, and of that one.
+    """
+
+    attacks: list[str]
+    held: Count  # rows that are right when clean and defined, and that none of them fooled
+    most: Count  # passes that were spent on a row
+    found: list[Count]  # of each row that one of them fooled
+
+
+@dataclass(frozen=True, kw_only=True)
 class FooledPicture:
     """A row that was fooled: three files beside ``run.json``, and what the model says of them."""
 
@@ -173,6 +186,7 @@ class ThreatRecord:
         default_factory=list
     )  # of each fooled row: its class under the first attack that did it
     distances: Distances | None = None  # the smallest over all attacks, if one looks for the nearest point
+    passes: Passes | None = None  # if an attack leaves a row at its first success
     easiest: list[FooledPicture] = field(default_factory=list)  # fooled by most attacks, in fewest passes, furthest
     hardest: list[HeldPicture] = field(default_factory=list)  # held, with the most room
 

@@ -10,6 +10,7 @@ from saddlepoint.records import (
     FooledPicture,
     HeldPicture,
     ModelRecord,
+    Passes,
     RunRecord,
     Share,
     ThreatRecord,
@@ -169,6 +170,16 @@ def make_reach(eps: float | None = None) -> RunRecord:
     ]
     data = dataclasses.replace(run.data, rows=10, labels=[i % 10 for i in range(10)], ids=list(range(10)))
     return dataclasses.replace(run, models=models, data=data, findings=[], command="saddlepoint evaluate ...")
+
+
+def make_passes() -> RunRecord:
+    """Two models of 10 rows, one of them wrong: four fooled after 2 to 90 passes, and all after 3."""
+    run = make_reach(4.5)
+    found = [Passes(attacks=["fgsm", "pgd"], held=5, most=90, found=[2, 90, 2, 21])]
+    found.append(Passes(attacks=["fgsm", "pgd"], held=0, most=3, found=[3] * 9))
+    for model, each in zip(run.models, found, strict=True):
+        model.threats[0] = dataclasses.replace(model.threats[0], passes=each)
+    return run
 
 
 def findings() -> list[Finding]:

@@ -75,6 +75,26 @@ def test_within_a_radius_fixed_budgets_count_for_the_worst_case_only(net, data):
     assert assembled(net, rows, ["pgd"], [pgd], L2(0.5)).distances is None
 
 
+def test_passes_add_up_over_the_attacks_until_the_first_success(net, data):
+    rows = data[:6]
+    found = [("FWHHUH", [0.1] * 5), ("HWHFFH", [0.1] * 5), ("HWFHHH", [0.1] * 5)]
+    passes = assembled(net, rows, ["fgsm", "bim", "pgd"], found, L2(0.5)).passes  # five passes a row and attack
+    assert (passes.attacks, passes.held, passes.most) == (["fgsm", "bim", "pgd"], 1, 15)
+    assert passes.found == [5, 15, 10, 10]
+    mixed = assembled(net, rows, ["ddn", "fgsm", "pgd-bisect"], found, L2(0.5)).passes
+    assert (mixed.attacks, mixed.held, mixed.most, mixed.found) == (["fgsm"], 3, 5, [5, 5])
+    assert assembled(net, rows, ["ddn"], found[:1]).passes is None
+
+
+def test_passes_of_a_run_are_those_that_its_attacks_counted(net, data):
+    run = evaluate({"net": Classifier(net)}, data, balls=[Linf(0.1)], attacks=["pgd"]).record
+    (threat,) = run.models[0].threats
+    (attack,), passes = threat.attacks, threat.passes
+    assert len(passes.found) == attack.fooled > 3
+    assert len(set(passes.found)) > 1
+    assert sum(passes.found) + passes.held * passes.most == attack.forwards + attack.backwards
+
+
 @pytest.fixture(scope="module")
 def linear():
     """A linear net of two classes on rows far from the box: the distance to its boundary is |margin| / ||w||."""

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 from browser import Browser
-from report_runs import HOSTILE, draw, hostile, make_held, make_picture, make_reach, make_run
+from report_runs import HOSTILE, draw, hostile, make_held, make_passes, make_picture, make_reach, make_run
 
 from saddlepoint.report.html import render, write
 
@@ -40,7 +40,7 @@ def pages(tmp_path_factory):
         "hostile": hostile(run),
         "markup": dataclasses.replace(run, models=marked),
         "reach": make_reach(),
-        "both": make_reach(4.5),
+        "both": make_passes(),
     }
     for name, each in runs.items():
         write(each, folder, folder / f"{name}.html")
@@ -159,9 +159,11 @@ def test_both_kinds_of_plots_stand_in_one_page(browser, pages):
     browser.open(pages["both"])
     assert count(browser, ".canvas .main-svg") >= 2
     titles = browser.run("[...document.querySelectorAll('.canvas .xtitle')].map((title) => title.textContent)")
-    assert titles == ["eps", "L2 distance, input units"]
+    assert titles == ["eps", "L2 distance, input units", "passes per row"]
+    ticks = browser.run("[...document.querySelectorAll('.low .xtick text')].map((tick) => tick.textContent)")
+    assert ticks == ["1", "2", "5", "10", "20", "50"]
     browser.call("Emulation.setEmulatedMedia", media="print")
-    assert count(browser, ".plane") == 2
+    assert count(browser, ".plane") == 3
     browser.call("Emulation.setEmulatedMedia", media="")
 
 

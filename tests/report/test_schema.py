@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import torch
-from report_runs import hostile, make_held, make_picture, make_reach, make_run
+from report_runs import hostile, make_held, make_passes, make_picture, make_reach, make_run
 from torch import nn
 
 import saddlepoint as sp
@@ -49,6 +49,10 @@ def test_a_run_made_by_hand_follows_it(change):
 @pytest.mark.parametrize("eps", [None, 4.5])
 def test_a_run_with_distances_follows_it(eps):
     VALIDATOR.validate(decoded(make_reach(eps)))
+
+
+def test_a_run_with_passes_follows_it():
+    VALIDATOR.validate(decoded(make_passes()))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from saddlepoint.evaluation import findings, pictures
 from saddlepoint.evaluation.plan import Job, Plan, Subject
 from saddlepoint.evaluation.stats import median
 from saddlepoint.evaluation.store import Outcome, Store
-from saddlepoint.evaluation.suites import minimal, settings
+from saddlepoint.evaluation.suites import minimal, settings, stops
 from saddlepoint.evaluation.work import CODES
 from saddlepoint.records import (
     FOOLED,
@@ -26,6 +26,7 @@ from saddlepoint.records import (
     FooledPicture,
     HeldPicture,
     ModelRecord,
+    Passes,
     ThreatRecord,
     distances,
     wilson,
@@ -107,6 +108,7 @@ class _Builder:
             verdicts=verdicts,
             fooled_as=_fooled_as(found),
             distances=_nearest(found) if any(map(minimal, attacks)) else None,
+            passes=_passes(attacks, found),
             easiest=shown[0],
             hardest=shown[1],
         )
@@ -226,6 +228,24 @@ def _nearest(found: Sequence[Outcome]) -> Distances:
     reach = torch.stack([part["distance"] for part in found]).masked_fill(~hit, float("inf")).amin(0)
     unsolved = (codes == CODES.index(HELD)).all(0)
     return distances(reach[hit.any(0)].tolist(), int(unsolved.sum()))
+
+
+def _passes(attacks: Sequence[Attack], found: Sequence[Outcome]) -> Passes | None:
+    """Of each row that was fooled: its passes up to the first attack that did, over those that then leave it."""
+    kept = [(attack.name, part) for attack, part in zip(attacks, found, strict=True) if stops(attack)]
+    if not kept:
+        return None
+    codes = torch.stack([part["codes"] for _, part in kept])
+    spent = torch.stack([part["forwards"] + part["backwards"] for _, part in kept]).cumsum(0)
+    hit = codes == CODES.index(FOOLED)
+    taken = spent.gather(0, hit.byte().argmax(0, keepdim=True))[0][hit.any(0)]
+    held = (codes == CODES.index(HELD)).all(0)
+    return Passes(
+        attacks=[name for name, _ in kept],
+        held=int(held.sum()),
+        most=int(torch.cat([taken, spent[-1][held]]).amax()) if len(taken) or held.any() else 0,
+        found=taken.tolist(),
+    )
 
 
 def _letters(codes: Tensor) -> str:

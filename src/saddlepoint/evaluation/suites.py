@@ -61,8 +61,12 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
 
 def minimal(attack: Attack) -> bool:
     """Whether an attack looks for the nearest point that fools, so that its distances mean something."""
-    inner = getattr(attack, "attack", None)  # of one around it, such as Restarts
-    return getattr(attack, "keep", getattr(inner, "keep", None)) is Keep.MIN_DISTANCE
+    return _keep(attack) is Keep.MIN_DISTANCE
+
+
+def stops(attack: Attack) -> bool:
+    """Whether an attack leaves a row at its first success, so that its passes are what it took."""
+    return _keep(attack) is Keep.FIRST_SUCCESS
 
 
 def needs_eps(attack: Named | Attack) -> bool:
@@ -82,6 +86,11 @@ def settings(attack: Attack) -> dict[str, Any]:
     if not dataclasses.is_dataclass(value):
         return {"attack": type(attack).__qualname__}
     return {field.name: _plain(getattr(attack, field.name)) for field in dataclasses.fields(value)}
+
+
+def _keep(attack: Attack) -> object:
+    """Which point an attack returns, or the one inside it, such as that of Restarts."""
+    return getattr(attack, "keep", getattr(getattr(attack, "attack", None), "keep", None))
 
 
 def _named(named: Named) -> tuple[str, type[IterativeAttack[Any]]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.records import FooledPicture, ModelRecord, RunRecord, ThreatRecord
-from saddlepoint.report import charts, distances, text
+from saddlepoint.report import charts, distances, passes, text
 from saddlepoint.report.citation import caveat, errors, sentence
 from saddlepoint.report.classes import classes
 from saddlepoint.report.groups import Group, fates, groups, passes_per_row
@@ -20,6 +20,7 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
     """All that the page's template names; ``run`` is fit to be shown, ``folder`` holds its pictures."""
     names, threats = text.labels(run.models), groups(run)
     curves, reach = charts.curves(run, threats), distances.plots(run, names, threats)
+    effort = passes.plots(run, names, threats)
     lines = [traces(run, names, plot) for plot in curves]
     bounded = [group for group in threats if group.eps is not None]
     return {
@@ -38,11 +39,13 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
         "findings": sorted(run.findings, key=lambda finding: _LEVELS.index(finding.level)),
         "curves": [{"plot": plot, "legend": _legend(found)} for plot, found in zip(curves, lines, strict=True)],
         "reach": [{"plot": plot, "legend": _legend(plot.traces)} for plot in reach],
+        "effort": [{"plot": plot, "legend": _legend(plot.traces)} for plot in effort],
         "plots": [
             {"axis": "eps", "widest": max(plot.radii), "ticks": plot.ticks, "traces": found}
             for plot, found in zip(curves, lines, strict=True)
         ]
-        + [{"axis": plot.axis, "widest": plot.widest, "ticks": plot.ticks, "traces": plot.traces} for plot in reach],
+        + [_embedded(plot, log=False) for plot in reach]
+        + [_embedded(plot, log=True) for plot in effort],
         "classes": classes(run, bounded),
         "targeted": run.spec.get("target", "none") != "none",
         "galleries": _galleries(run, names, folder),
@@ -104,6 +107,11 @@ def _reach(threat: ThreatRecord) -> dict[str, str] | None:
         return None
     lower, median, upper = text.quartiles(found, None)
     return {"median": median, "quartiles": f"quartiles {lower} to {upper}", "unit": text.unit(threat.norm)}
+
+
+def _embedded(plot: distances.Plot | passes.Plot, *, log: bool) -> dict[str, Any]:
+    """What the page's script needs of a plot of steps; a logarithmic axis starts at 1."""
+    return {"axis": plot.axis, "log": log, "widest": plot.widest, "ticks": plot.ticks, "traces": plot.traces}
 
 
 def _legend(found: list[dict[str, Any]]) -> list[tuple[int, list[tuple[int, dict[str, Any]]]]]:

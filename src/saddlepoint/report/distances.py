@@ -103,6 +103,18 @@ def thinned(line: Steps, most: int = MOST) -> Steps:
     return Steps(x=[line.x[i] for i in kept], held=[line.held[i] for i in kept], rows=line.rows)
 
 
+def staircase(across: list[float], line: Steps) -> str:
+    """The points of an SVG polyline in a 100 by 100 box, y downwards; ``across`` are the places of ``line.x``."""
+    heights = [100 - 100 * held / (line.rows or 1) for held in line.held]
+    spots, before = [], heights[0]
+    for x, height in zip(across, heights, strict=True):
+        spots += [f"{min(x, 100):.2f},{before:.2f}", f"{min(x, 100):.2f},{height if x <= 100 else before:.2f}"]
+        before = height
+        if x >= 100:
+            break
+    return " ".join(spots)
+
+
 def _plot(run: RunRecord, names: list[str], group: Group) -> Plot:
     found = [
         (series, place, attack, part, len(threat.verdicts))
@@ -158,24 +170,19 @@ def _trace(
         "held": line.held,
         "rows": line.rows,
         "head": f"{label(name)}<br>{label(attack)}",
+        "word": "beyond",
         "median": None if median is None else [median, _standing(line, median), text.measure(median), found.rows],
     }
 
 
 def _line(series: int, name: str, line: Steps, found: Distances, widest: float) -> Line:
     """The same as a path of the plain chart."""
-    spots, before = [], 100 * line.held[0] / line.rows if line.rows else 0.0
-    for x, held in zip(line.x, line.held, strict=True):
-        across, down = 100 * min(x / widest, 1.0), 100 - (100 * held / line.rows if line.rows else 0.0)
-        spots += [f"{across:.2f},{100 - before:.2f}", f"{across:.2f},{down:.2f}"]
-        before = 100 - down
-        if x >= widest:
-            break
     at = None
     if found.median is not None and found.median <= widest:
         at = (100 * found.median / widest, 100 - 100 * _standing(line, found.median) / line.rows)
     title = f"{name}: median {text.measure(found.median)}"
-    return Line(series=series, points=" ".join(spots), median=at, title=title)
+    points = staircase([100 * x / widest for x in line.x], line)
+    return Line(series=series, points=points, median=at, title=title)
 
 
 def _standing(line: Steps, distance: float) -> int:

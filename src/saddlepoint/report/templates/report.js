@@ -18,7 +18,7 @@
     const found = [{
       ...common, mode: "lines", x: trace.x, y: trace.held.map(share),
       line: { color: own, shape: "hv", dash: trace.dash, width: trace.worst ? 2.25 : 1.5 },
-      text: trace.x.map((x, i) => `${trace.head}<br>${share(trace.held[i]).toFixed(1)} % beyond ${x}<br>${trace.held[i]} of ${trace.rows} rows`),
+      text: trace.x.map((x, i) => `${trace.head}<br>${share(trace.held[i]).toFixed(1)} % ${trace.word} ${x}<br>${trace.held[i]} of ${trace.rows} rows`),
     }];
     if (trace.median) {
       const [x, held, text, rows] = trace.median;
@@ -45,15 +45,16 @@
   const layout = (plot) => {
     const axis = { color: color("soft"), gridcolor: color("line"), linecolor: color("rule"), zeroline: false, ticks: "" };
     const font = { family: getComputedStyle(root).getPropertyValue("--sans"), size: 12.5, color: color("soft") };
-    const edge = 0.03 * plot.widest;
+    const end = plot.log ? Math.log10(plot.widest) : plot.widest, edge = 0.03 * end;
+    const value = (share) => (plot.log ? plot.widest ** (share / 100) : (share * plot.widest) / 100);
     return {
       font, margin: { t: 12, r: 16, b: 44, l: 46 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       hovermode: "closest", hoverdistance: 24, uirevision: "kept",
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", // on a phone, a finger scrolls the page
       hoverlabel: { bgcolor: color("card"), bordercolor: color("rule"), font: { ...font, color: color("ink") }, align: "left" },
       xaxis: {
-        ...axis, range: [-edge, plot.widest + edge], showgrid: false, showline: true, title: { text: plot.axis, standoff: 8, font },
-        tickvals: plot.ticks.map(([share]) => (share * plot.widest) / 100), ticktext: plot.ticks.map(([, text]) => text),
+        ...axis, type: plot.log ? "log" : "linear", range: [-edge, end + edge], showgrid: false, showline: true, title: { text: plot.axis, standoff: 8, font },
+        tickvals: plot.ticks.map(([share]) => value(share)), ticktext: plot.ticks.map(([, text]) => text),
       },
       yaxis: { ...axis, range: [-3, 103], tickvals: [0, 25, 50, 75, 100], ticktext: ["0", "25", "50", "75", "100 %"] },
     };
