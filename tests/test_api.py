@@ -1,6 +1,7 @@
 """One call from a model and rows to numbers and a report; whatever cannot be evaluated is refused with its remedy."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -133,6 +134,15 @@ def test_several_threats_have_no_single_number(model, data):
                 read(run)
     run = evaluate(model, data, ball=[BALL, sp.L2(0.5)])
     assert [threat.norm for threat in run.record.models[0].threats] == ["linf", "l2"]
+
+
+def test_without_a_radius_there_is_no_robust_accuracy(model, data):
+    run = evaluate(model, data, ball=sp.L2(math.inf), attacks=["ddn"])
+    for read in (lambda run: run.robust_accuracy, lambda run: run.interval):
+        with pytest.raises(SettingError, match=r"no radius.*threats\[0\]\.distances, or give a radius: ball=L2\(eps\)"):
+            read(run)
+    (threat,) = run.record.models[0].threats
+    assert (threat.eps, threat.distances.unsolved, len(threat.distances.found)) == (None, 0, threat.verdicts.count("F"))
 
 
 def test_settings_reach_the_run(model, data):

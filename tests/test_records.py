@@ -5,10 +5,19 @@ import subprocess
 import sys
 
 import pytest
-from report_runs import HOSTILE, findings, make_held, make_picture, make_run
+from report_runs import HOSTILE, findings, make_held, make_passes, make_picture, make_reach, make_run
 
 from saddlepoint.errors import RecordError
-from saddlepoint.records import SCHEMA_VERSION, AttackRecord, RunRecord, Share, ThreatRecord, wilson
+from saddlepoint.records import (
+    SCHEMA_VERSION,
+    AttackRecord,
+    Distances,
+    RunRecord,
+    Share,
+    ThreatRecord,
+    distances,
+    wilson,
+)
 
 
 def changed(change):
@@ -45,6 +54,54 @@ def test_no_distance_comes_back():
     attack = dataclasses.replace(run.models[0].threats[0].attacks[0], distance=None)
     run.models[0].threats[0].attacks[0] = attack
     assert RunRecord.from_json(run.to_json()).models[0].threats[0].attacks[0].distance is None
+
+
+def test_distances_come_back_and_stand_on_one_line():
+    run = make_reach()
+    text = run.to_json()
+    again = RunRecord.from_json(text)
+    assert again == run
+    found = again.models[0].threats[0].attacks[0].distances
+    assert type(found) is Distances
+    assert f'"found": {json.dumps(found.found)}\n' in text
+    assert json.loads(text)["models"][0]["threats"][0]["eps"] is None
+    assert json.loads(text)["models"][0]["threats"][0]["attacks"][1]["distances"]["median"] is None
+
+
+def test_numbers_of_every_form_stand_on_one_line():
+    found = distances([1e-7, 0.5, 3.0, 123456789.0, 1e22], unsolved=0)
+    run = make_reach()
+    run.models[0].threats[0] = dataclasses.replace(run.models[0].threats[0], distances=found)
+    assert '"found": [1e-07, 0.5, 3.0, 123457000.0, 1e+22]\n' in run.to_json()
+    assert RunRecord.from_json(run.to_json()) == run
+
+
+def test_passes_come_back():
+    assert RunRecord.from_json(make_passes().to_json()) == make_passes()
+
+
+@pytest.mark.parametrize(
+    ("found", "unsolved", "quartiles"),
+    [
+        ([3.0, 1.0, 4.0, 2.0], 0, (1.0, 2.0, 3.0)),  # the lower one of two, as in all medians here
+        ([3.0, 1.0, 2.0], 0, (1.0, 2.0, 3.0)),
+        ([1.0], 0, (1.0, 1.0, 1.0)),
+        ([1.0, 2.0], 2, (1.0, 2.0, None)),
+        ([1.0], 2, (1.0, None, None)),
+        ([1.0], 4, (None, None, None)),
+        ([], 3, (None, None, None)),
+        ([], 0, (None, None, None)),
+    ],
+)
+def test_quartiles_count_an_unsolved_row_as_farther_than_any(found, unsolved, quartiles):
+    these = distances(found, unsolved)
+    assert (these.lower, these.median, these.upper) == quartiles
+    assert (these.rows, these.unsolved) == (len(found) + unsolved, unsolved)
+    assert these.largest == (max(found) if found else None)
+
+
+def test_distances_keep_six_digits():
+    assert distances([0.123456789, 8 / 255], 0).found == [0.123457, 0.0313725]
 
 
 def test_the_text_is_one_object_ending_in_a_newline_with_keys_in_field_order():

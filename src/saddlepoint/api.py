@@ -53,7 +53,8 @@ class Run:
     def robust_accuracy(self) -> float:
         """Worst case over the attacks, as a share of all rows.
 
-        Raises:  SettingError if the run has several models or radii: then ``record`` holds one number for each.
+        Raises:  SettingError if the run has several models or radii, for which ``record`` holds one number each, or no
+            radius: then it holds distances.
         """
         return self._worst().value
 
@@ -111,6 +112,11 @@ class Run:
                 f"this run has {len(threats)} robust accuracies, one per model and radius; "
                 "read them from run.record.models[i].threats[j].worst"
             )
+        if threats[0].eps is None:
+            raise SettingError(
+                "this run has no radius, so no one robust accuracy; read run.record.models[0].threats[0].distances, or "
+                f"give a radius: ball={threats[0].norm.capitalize()}(eps)"
+            )
         return threats[0].worst
 
 
@@ -134,7 +140,8 @@ def evaluate(
     Args:
         model: one classifier, or several by name.
         data: a Dataset, a pair (x, y) of x (n, *f) in the model's bounds and y (n,), or a DataLoader of such pairs.
-        ball: the threat, or several: ``Linf(8 / 255)``.
+        ball: the threat, or several: ``Linf(8 / 255)``. Where every attack looks for the nearest point, it may have
+            no border: ``L2(math.inf)``.
         attacks: names (``saddlepoint list``), names with settings, such as ``{"name": "pgd", "steps": 100}``, or
             attacks with that ball.
         target: "none", "least-likely", "random", or a class index as text.

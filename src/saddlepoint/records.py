@@ -7,13 +7,14 @@ import dataclasses
 import json
 import math
 import re
+import types
 import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
 from saddlepoint.errors import RecordError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 NUMERICS_VERSION = 1  # raised whenever a number that a run reports can move
 
 WRONG, HELD, FOOLED, UNDEFINED = "W", "H", "F", "U"
@@ -22,10 +23,12 @@ WRONG, HELD, FOOLED, UNDEFINED = "W", "H", "F", "U"
 # What the published JSON schema says of a value beyond its type.
 Count = Annotated[int, ("minimum", 0)]
 Portion = Annotated[float, ("minimum", 0), ("maximum", 1)]
+Distance = Annotated[float, ("minimum", 0)]
 Letters = Annotated[str, ("pattern", "^[WHFU]*$")]
 
 _Z95 = 1.959963984540054
-_NUMBERS = re.compile(r"\[\n *(-?\d+(?:,\n *-?\d+)*)\n *\]")  # no string holds a line break in JSON
+_NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_NUMBERS = re.compile(rf"\[\n *({_NUMBER}(?:,\n *{_NUMBER})*)\n *\]")  # no string holds a line break in JSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,58 @@ def wilson(count: int, rows: int) -> Share:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distances:
+    """Smallest perturbations that were found, in the ball's norm, over the rows that are right when clean and defined.
+
+    An unsolved row counts as farther than any. A quartile is the least distance within which at least a quarter, a half
+    or three quarters of these rows are fooled; None where that is above the largest distance found.
+    """
+
+    unsolved: Count
+    lower: float | None
+    median: float | None
+    upper: float | None
+    found: list[Distance]  # of each fooled row, to six significant digits
+
+    @property
+    def rows(self) -> int:
+        return self.unsolved + len(self.found)
+
+    @property
+    def largest(self) -> float | None:
+        return max(self.found, default=None)
+
+
+def distances(found: list[float], unsolved: int) -> Distances:
+    """The distances of the fooled rows with their quartiles; ``unsolved`` rows were not fooled.
+
+    >>> some = distances([3.0, 1.0, 2.0], unsolved=1)
+    >>> some.lower, some.median, some.upper
+    (1.0, 2.0, 3.0)
+    >>> distances([3.0], unsolved=2).median is None
+    True
+    """
+    kept = [float(f"{value:.6g}") for value in found]
+    nearest, rows = sorted(kept), len(kept) + unsolved
+    ranks = [max(0, math.ceil(share * rows) - 1) for share in (0.25, 0.5, 0.75)]
+    lower, median, upper = (nearest[rank] if rank < len(nearest) else None for rank in ranks)
+    return Distances(unsolved=unsolved, lower=lower, median=median, upper=upper, found=kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passes:
+    """Forwards and backwards that it took to fool a row, over the attacks that leave it at its first success, in order.
+
+    They are those of the attacks before the first that fooled the row, and of that one.
+    """
+
+    attacks: list[str]
+    held: Count  # rows that are right when clean and defined, and that none of them fooled
+    most: Count  # passes that were spent on a row
+    found: list[Count]  # of each row that one of them fooled
+
+
+@dataclass(frozen=True, kw_only=True)
 class FooledPicture:
     """A row that was fooled: three files beside ``run.json``, and what the model says of them."""
 
@@ -95,7 +150,7 @@ class HeldPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackRecord:
-    """What one attack did to one model at one radius."""
+    """What one attack did to one model at one radius, or at any distance."""
 
     name: str
     settings: dict[str, Any]
@@ -108,6 +163,7 @@ class AttackRecord:
     distance: float | None  # median over fooled rows, in the ball's norm
     verdicts: Letters  # one letter a row; in a suite, after this member and those before it
     seconds: float
+    distances: Distances | None = None  # of an attack that looks for the nearest point
 
     @property
     def passes_per_row(self) -> float:
@@ -116,16 +172,21 @@ class AttackRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ThreatRecord:
-    """One model inside one ball: every attack, and the worst case over them."""
+    """One model inside one ball: every attack, and the worst case over them.
+
+    Without a radius a row holds only if no attack found a point at any distance: read ``distances`` then.
+    """
 
     norm: str
-    eps: float
+    eps: float | None
     attacks: list[AttackRecord]
     worst: Share
     verdicts: Letters
     fooled_as: list[Count] = field(
         default_factory=list
     )  # of each fooled row: its class under the first attack that did it
+    distances: Distances | None = None  # the smallest over all attacks, if one looks for the nearest point
+    passes: Passes | None = None  # if an attack leaves a row at its first success
     easiest: list[FooledPicture] = field(default_factory=list)  # fooled by most attacks, in fewest passes, furthest
     hardest: list[HeldPicture] = field(default_factory=list)  # held, with the most room
 
@@ -185,7 +246,7 @@ class RunRecord:
     numerics: int = NUMERICS_VERSION
 
     def to_json(self) -> str:
-        """Strict JSON (no NaN), keys in field order, a list of integers on one line, ending in a newline."""
+        """Strict JSON (no NaN), keys in field order, a list of numbers on one line, ending in a newline."""
         text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False, ensure_ascii=False)
         return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
@@ -221,4 +282,6 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return [_build(args[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
     if origin is tuple:
         return tuple(value)
+    if origin in (typing.Union, types.UnionType) and value is not None:
+        return _build(args[0], value, where)
     return value

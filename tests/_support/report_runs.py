@@ -10,9 +10,11 @@ from saddlepoint.records import (
     FooledPicture,
     HeldPicture,
     ModelRecord,
+    Passes,
     RunRecord,
     Share,
     ThreatRecord,
+    distances,
 )
 
 HOSTILE = "</script><script>alert(1)</script>[/red]"
@@ -123,6 +125,61 @@ def make_run(pictures: list[FooledPicture] | None = None, held: list[HeldPicture
         started="2026-01-05T09:30:00+00:00",
         seconds=222.4,
     )
+
+
+def nearest(name: str, found: list[float | None], right: int, rows: int) -> AttackRecord:
+    """One attack that found these smallest perturbations; None is an unsolved row, those after them are undefined."""
+    solved = [distance for distance in found if distance is not None]
+    undefined = right - len(found)
+    letters = "".join("H" if distance is None else "F" for distance in found)
+    letters += "U" * undefined + "W" * (rows - right)
+    return dataclasses.replace(
+        attack(name, found.count(None), right, rows, undefined=undefined),
+        verdicts=letters,
+        distances=distances(solved, found.count(None)),
+    )
+
+
+def reach(found: dict[str, list[float | None]], right: int, rows: int, eps: float | None = None) -> ThreatRecord:
+    """An L2 ball with one attack per list; the worst case is the smallest of each place."""
+    attacks = [nearest(name, each, right, rows) for name, each in found.items()]
+    solved = [[d for d in place if d is not None] for place in zip(*found.values(), strict=True)]
+    smallest = [min(place) if place else None for place in solved]
+    worst = nearest("worst", smallest, right, rows)
+    return ThreatRecord(
+        norm="l2",
+        eps=eps,
+        attacks=attacks,
+        worst=worst.robust,
+        verdicts=worst.verdicts,
+        fooled_as=[3] * worst.fooled,
+        distances=worst.distances,
+    )
+
+
+def make_reach(eps: float | None = None) -> RunRecord:
+    """Two models, DDN and FMN, 10 rows each: of the first one is unsolved, of the second one undefined."""
+    run = make_run()
+    ddn = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, None]
+    fmn = [0.6, 0.9, None, None, None, None, 3.6, 4.0, None]
+    strong = reach({"ddn": ddn, "fmn": fmn}, 9, 10, eps)
+    weak = reach({"ddn": [0.1 * i for i in range(1, 9)], "fmn": [0.2] * 8}, 9, 10, eps)
+    models = [
+        dataclasses.replace(model, threats=[ball], clean=wilson(9, 10), verdicts="H" * 9 + "W")
+        for model, ball in zip(run.models, (strong, weak), strict=True)
+    ]
+    data = dataclasses.replace(run.data, rows=10, labels=[i % 10 for i in range(10)], ids=list(range(10)))
+    return dataclasses.replace(run, models=models, data=data, findings=[], command="saddlepoint evaluate ...")
+
+
+def make_passes() -> RunRecord:
+    """Two models of 10 rows, one of them wrong: four fooled after 2 to 90 passes, and all after 3."""
+    run = make_reach(4.5)
+    found = [Passes(attacks=["fgsm", "pgd"], held=5, most=90, found=[2, 90, 2, 21])]
+    found.append(Passes(attacks=["fgsm", "pgd"], held=0, most=3, found=[3] * 9))
+    for model, each in zip(run.models, found, strict=True):
+        model.threats[0] = dataclasses.replace(model.threats[0], passes=each)
+    return run
 
 
 def findings() -> list[Finding]:

@@ -1,5 +1,7 @@
 """Every finding is made where its reason holds, and is not made where it does not."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from saddlepoint.errors import ModelError
 from saddlepoint.evaluation import evaluate
 from saddlepoint.evaluation.findings import of_data, of_model, of_outputs, of_tally
 from saddlepoint.evaluation.stats import wilson
-from saddlepoint.records import AttackRecord, DataRecord, ModelRecord, ThreatRecord
+from saddlepoint.records import AttackRecord, DataRecord, ModelRecord, ThreatRecord, distances
 from saddlepoint.testing import ConstantModel, NaNModel, RandomModel, away_from
 
 X = torch.rand(16, 1, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -52,6 +54,24 @@ def model(*attacks, right=900, rows=1000, classes=10):
 
 def of(*attacks, target="none", **settings):
     return list(of_model(model(*attacks, **settings), about(1000), target))
+
+
+@pytest.mark.parametrize(("eps", "unsolved", "found"), [(None, 2, ["Unsolved rows"]), (None, 0, []), (0.25, 2, [])])
+def test_rows_that_no_attack_solved_at_any_distance_are_told(eps, unsolved, found):
+    some = model(attack("ddn", "FFW"))
+    threat = dataclasses.replace(some.threats[0], eps=eps, distances=distances([0.5, 0.25], unsolved))
+    told = list(of_model(dataclasses.replace(some, threats=[threat]), about(1000), "none"))
+    assert titles(told) == found
+    if found:
+        assert told[0].evidence == "no attack fooled 2 of 4 rows at any distance (linf)"
+
+
+def test_undefined_rows_without_a_radius_are_told():
+    some = model(attack("ddn", "UFW"))
+    threat = dataclasses.replace(some.threats[0], eps=None, distances=distances([0.5], 0))
+    (told,) = of_model(dataclasses.replace(some, threats=[threat]), about(1000), "none")
+    assert (told.title, told.level) == (UNDEFINED, "error")
+    assert "under ddn (linf) gave" in told.evidence
 
 
 def test_a_sound_model_has_no_finding(net):

@@ -104,6 +104,7 @@ def test_rounding_can_leave_the_ball_and_that_is_told(tmp_path):
 
 def test_eps_and_inputs_on_the_grid_stay_inside(tmp_path):
     data = even()
+    torch.manual_seed(0)
     ball = sp.Linf(8 * LEVEL)
     model = sp.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(20, 4)))
     labels = model.predict(data.x)

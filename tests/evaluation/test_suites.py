@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from saddlepoint import attacks as library
-from saddlepoint.attacks import BIM, FGSM, MIFGSM, PGD, FromCallable
+from saddlepoint.attacks import BIM, FGSM, MIFGSM, PGD, Bisect, FromCallable
 from saddlepoint.balls import L2, Ball, Linf
 from saddlepoint.errors import SettingError, SpecError
-from saddlepoint.evaluation.suites import DEFAULT, attack_classes, build, settings
+from saddlepoint.evaluation.suites import DEFAULT, attack_classes, build, needs_eps, settings
 from saddlepoint.losses import margin
 from saddlepoint.result import Keep
 from saddlepoint.solve import IterativeAttack
@@ -94,6 +94,30 @@ def test_settings_come_with_the_name(named, attack):
     assert named == before
 
 
+@pytest.mark.parametrize("name", sorted(name for name in attack_classes() if not minimal(name)))
+def test_every_fixed_budget_can_be_bisected_by_name(name):
+    attack = build(f"{name}-bisect", ball_of(name))
+    assert attack == Bisect(attack=build(name, ball_of(name)))
+    assert attack.name == f"{name}-bisect"
+    found = settings(attack)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert (found["rounds"], found["attack"]["name"]) == (10, name)
+
+
+def test_a_bisection_takes_the_settings_of_its_attack_and_rounds():
+    built = build({"name": "pgd-bisect", "rounds": "4", "steps": 7}, Linf(0.1))
+    assert built == Bisect(attack=PGD(ball=Linf(0.1), steps=7, keep=Keep.FIRST_SUCCESS), rounds=4)
+
+
+def test_who_needs_a_radius():
+    needy = {name for name in attack_classes() if needs_eps(name)}
+    assert needy == {name for name in attack_classes() if not minimal(name)}
+    assert needs_eps("pgd-bisect")
+    assert not needs_eps({"name": "ddn", "steps": 3})
+    with pytest.raises(SpecError, match="unknown attack 'pgdd'"):
+        needs_eps("pgdd")
+
+
 def test_what_is_kept_is_chosen_by_the_caller():
     assert build("pgd", Linf(0.1), Keep.MAX_LOSS).keep is Keep.MAX_LOSS
     assert build("ddn", L2(0.1), Keep.MAX_LOSS).keep is Keep.MIN_DISTANCE  # or it would return points beyond eps
@@ -104,6 +128,12 @@ def test_what_is_kept_is_chosen_by_the_caller():
     [
         ({"steps": 3}, SpecError, "has no name; give one, for example name: pgd"),
         ({"name": 3}, SpecError, "has no name"),
+        ({"name": "ddn-bisect"}, SpecError, "unknown attack 'ddn-bisect'"),
+        ({"name": "pgdd-bisect"}, SpecError, "unknown attack 'pgdd-bisect'; did you mean 'pgd-bisect'"),
+        ({"name": "pgd", "rounds": 3}, SpecError, "unknown setting of pgd 'rounds'"),
+        ({"name": "pgd-bisect", "round": 3}, SpecError, "unknown setting of pgd-bisect 'round'; .*'rounds'"),
+        ({"name": "pgd-bisect", "attack": 3}, SpecError, "unknown setting of pgd-bisect 'attack'"),
+        ({"name": "pgd-bisect", "rounds": -1}, SettingError, "rounds=-1 must be >= 0"),
         ({"name": "pgdd", "steps": 3}, SpecError, "unknown attack 'pgdd'; did you mean 'pgd'"),
         ({"name": "pgd", "step": 3}, SpecError, "unknown setting of pgd 'step'; did you mean .*'steps'"),
         ({"name": "fgsm", "steps": 3}, SpecError, "unknown setting of fgsm 'steps'; known: .*loss"),

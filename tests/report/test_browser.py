@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 from browser import Browser
-from report_runs import HOSTILE, draw, hostile, make_held, make_picture, make_run
+from report_runs import HOSTILE, draw, hostile, make_held, make_passes, make_picture, make_reach, make_run
 
 from saddlepoint.report.html import render, write
 
@@ -27,7 +27,7 @@ def browser(chromium, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Reports by name: two radii, one radius, hostile names, names that plotly would take as markup."""
+    """Reports by name: two radii, one radius, hostile names, names that plotly would take as markup, distances."""
     folder, fooled, held = tmp_path_factory.mktemp("pages"), make_picture(), make_held()
     for picture in (fooled, held):
         draw(folder, picture)
@@ -39,6 +39,8 @@ def pages(tmp_path_factory):
         "single": dataclasses.replace(run, models=single),
         "hostile": hostile(run),
         "markup": dataclasses.replace(run, models=marked),
+        "reach": make_reach(),
+        "both": make_passes(),
     }
     for name, each in runs.items():
         write(each, folder, folder / f"{name}.html")
@@ -61,7 +63,7 @@ def told(browser, place):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (400, "dark")])
-@pytest.mark.parametrize("name", ["plain", "single", "hostile", "markup"])
+@pytest.mark.parametrize("name", ["plain", "single", "hostile", "markup", "reach", "both"])
 def test_it_fits_fetches_nothing_and_complains_of_nothing(browser, pages, tmp_path, name, width, scheme):
     browser.open(pages[name], width=width, scheme=scheme)
     browser.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
@@ -139,6 +141,30 @@ def test_the_theme_follows_the_system_and_the_button(browser, pages):
     browser.prefer("dark")
     browser.wait(f"document.querySelector('.canvas .js-line').style.stroke === {found['dark'][1]!r}")
     assert browser.run(COLORS) == found["dark"]
+
+
+def test_lines_against_distance_go_in_steps_and_tell_their_median(browser, pages):
+    browser.open(pages["reach"])
+    assert count(browser, f"{LINES} .js-line") == 6
+    ways = browser.run(f"[...document.querySelectorAll({LINES + ' .js-line'!r})].map((l) => l.getAttribute('d'))")
+    assert all("V" in way or "H" in way for way in ways)
+    assert len(browser.run(POINTS)) == 5  # medians: that of the first model's fmn is not known
+    assert told(browser, 3) == ["mnist-standard", "ddn", "median 0.4", "of 8 rows right when clean"]
+    browser.click(".key:first-child button:nth-of-type(1)")
+    assert count(browser, f"{LINES} .js-line") == 5
+    assert len(browser.run(POINTS)) == 4
+
+
+def test_both_kinds_of_plots_stand_in_one_page(browser, pages):
+    browser.open(pages["both"])
+    assert count(browser, ".canvas .main-svg") >= 2
+    titles = browser.run("[...document.querySelectorAll('.canvas .xtitle')].map((title) => title.textContent)")
+    assert titles == ["eps", "L2 distance, input units", "passes per row"]
+    ticks = browser.run("[...document.querySelectorAll('.low .xtick text')].map((tick) => tick.textContent)")
+    assert ticks == ["1", "2", "5", "10", "20", "50"]
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert count(browser, ".plane") == 3
+    browser.call("Emulation.setEmulatedMedia", media="")
 
 
 def test_a_part_can_be_enlarged_and_stays_so(browser, pages):

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import torch
-from report_runs import hostile, make_held, make_picture, make_run
+from report_runs import hostile, make_held, make_passes, make_picture, make_reach, make_run
 from torch import nn
 
 import saddlepoint as sp
@@ -44,6 +44,25 @@ def test_a_real_run_follows_it(tmp_path):
 @pytest.mark.parametrize("change", [lambda run: run, hostile])
 def test_a_run_made_by_hand_follows_it(change):
     VALIDATOR.validate(decoded(change(make_run([make_picture()], [make_held()]))))
+
+
+@pytest.mark.parametrize("eps", [None, 4.5])
+def test_a_run_with_distances_follows_it(eps):
+    VALIDATOR.validate(decoded(make_reach(eps)))
+
+
+def test_a_run_with_passes_follows_it():
+    VALIDATOR.validate(decoded(make_passes()))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("median", "inf"), ("found", [-1.0]), ("found", [None]), ("unsolved", None)]
+)
+def test_what_are_no_distances_breaks_it(field, value):
+    run = decoded(make_reach())
+    run["models"][0]["threats"][0]["distances"][field] = value
+    with pytest.raises(jsonschema.ValidationError):
+        VALIDATOR.validate(run)
 
 
 def test_no_distance_is_allowed():

@@ -52,7 +52,7 @@ def attack(
         data_dir=data_dir, rows=rows, target=target, device=device, batch_size=batch_size, seed=seed,
         forwards=forwards, backwards=backwards, threads=threads,
     )  # fmt: skip
-    balls = planning.balls(file, norm, eps)
+    balls = planning.balls(file, norm, eps, "attack", attack)
     named = planning.attacks(file, "attack", attack, balls[0])
     if len(balls) != 1 or len(named) != 1:
         raise SettingError(

@@ -93,12 +93,13 @@ def check_norm(norm: str) -> None:
 
 
 def balls(norm: str, eps: str) -> list[Ball]:
-    """One ball for each radius of a comma list.
+    """One ball for each radius of a comma list; one without a border if the list is empty.
 
     Raises:  SpecError for an unknown norm;  RadiusError for a radius that is no number.
     """
     check_norm(norm)
-    return [BALLS[norm](value) for value in dict.fromkeys(number(part) for part in words(eps))]
+    radii = [number(part) for part in words(eps)] if eps else [math.inf]
+    return [BALLS[norm](value) for value in dict.fromkeys(radii)]
 
 
 def batch_size(text: str) -> int | None:

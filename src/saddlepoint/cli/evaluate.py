@@ -1,5 +1,6 @@
 """``saddlepoint evaluate``."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,9 @@ def evaluate(
         str | None, typer.Option(help="Named attacks, each on what is left; in place of --attacks.")
     ] = None,
     norm: options.Norm = "linf",
-    eps: Annotated[str, typer.Option(help="Radius in input units, or a comma list: 0.3 or 4/255,8/255.")] = "",
+    eps: Annotated[
+        str, typer.Option(help="Radius in input units, or a comma list: 0.3 or 4/255,8/255. None: distances.")
+    ] = "",
     data_dir: options.DataDir = None,
     rows: options.Rows = None,
     out: Annotated[Path | None, typer.Option(help="Folder for run.json, pictures and report.html.")] = None,
@@ -53,12 +56,16 @@ def evaluate(
         forwards=forwards, backwards=backwards, threads=threads,
     )  # fmt: skip
     models, data = planning.models_and_data(file, specs or [], weights)
-    threats = planning.balls(file, norm, eps)
+    threats = planning.balls(file, norm, eps, "attacks", attacks)
     named = planning.attacks(file, "attacks", attacks, threats[0])
     chosen = planning.suite(file, suite, target)
     with file.at("fail_under"):
         if fail_under is not None and not 0 <= fail_under <= 100:
             raise SettingError(f"--fail-under {fail_under:g} must lie in [0, 100], in percent")
+        if fail_under is not None and not all(math.isfinite(ball.eps) for ball in threats):
+            raise SettingError(
+                f"--fail-under {fail_under:g} needs --eps: without a radius there is no one robust accuracy to compare"
+            )
     with file.at("shard"):
         part = common.shard(shard)
     plan = setup.plan(file, models, data, threats, named, suite=chosen)

@@ -16,7 +16,7 @@ from saddlepoint.errors import DataError, SpecError, shown
 from saddlepoint.evaluation.ensembles import Suite, as_suite
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.rounding import require_images
-from saddlepoint.evaluation.suites import Named, build
+from saddlepoint.evaluation.suites import Named, build, needs_eps
 from saddlepoint.models import load_model
 from saddlepoint.problem import Limits
 from saddlepoint.solve import Attack
@@ -129,17 +129,16 @@ def models_and_data(file: Given, specs: Sequence[str], weights: Path | None) -> 
     return [_model(file, place, entry, weights) for place, entry in named], data
 
 
-def balls(file: Given, norm: str, eps: str) -> list[Ball]:
-    """The balls of --norm and --eps, or the threats of the file.
+def balls(file: Given, norm: str, eps: str, key: str, attacks: str) -> list[Ball]:
+    """The balls of --norm and --eps, or the threats of the file; without a radius if every attack can do without.
 
-    Raises:  SpecError if there is no radius.
+    Args:  key, attacks: the option of the attacks, and what it says.
+    Raises:  SpecError if there is no radius, and an attack needs one.
     """
     threats = file.get("threats")
     if threats is None:
         if not eps:
-            raise SpecError(
-                f"{file.prefix}--eps is missing: the radius in input units, for example --eps 0.3 or --eps 8/255"
-            )
+            _check_radius(file, key, attacks, f"{file.prefix}--eps")
         with file.at("norm"):
             common.check_norm(norm)
         with file.at("eps"):
@@ -151,12 +150,14 @@ def balls(file: Given, norm: str, eps: str) -> list[Ball]:
     found: list[Ball] = []
     for place, entry in named:
         with file.at(place):
-            threat = given.fields(entry, ("norm", "eps"))
+            threat = given.fields(entry, ("norm",), ("eps",))
+            if "eps" not in threat:
+                _check_radius(file, key, attacks, "the key 'eps'")
         with file.at(f"{place}.norm"):
             kind = given.words(threat["norm"])
             common.check_norm(kind)
         with file.at(f"{place}.eps"):
-            found += common.balls(kind, given.words(threat["eps"]))
+            found += common.balls(kind, given.words(threat["eps"]) if "eps" in threat else "")
     return list(dict.fromkeys(found))
 
 
@@ -165,17 +166,13 @@ def attacks(file: Given, key: str, text: str, ball: Ball) -> list[Named]:
 
     Raises:  SpecError or SettingError, with the place in the file, for what is no attack or no setting.
     """
-    listed = file.get(key)
-    with file.at(key):
-        named = given.entries(key, common.words(text) if listed is None else _split(listed))
+    named = _entries(file, key, text)
     for place, entry in named:
         if isinstance(entry, Mapping) and "name" in entry:
             for setting, value in entry.items():
                 with file.at(f"{place}.{setting}"):
                     build({"name": entry["name"], setting: value}, ball)
         with file.at(place):
-            if not isinstance(entry, str | Mapping):
-                raise SpecError(f"{shown(entry)} must be a name, or a mapping of name and settings")
             build(entry, ball)
     return [entry for _, entry in named]
 
@@ -191,6 +188,35 @@ def suite(file: Given, name: str | None, target: str) -> Suite | None:
         if file.names("attacks"):
             raise SpecError(f"suite={name!r} stands beside attacks; keep one of the two")
         return as_suite(name, target)
+
+
+def _entries(file: Given, key: str, text: str) -> list[tuple[str, Named]]:
+    """The attacks of an option, or of the file, each with its place."""
+    listed = file.get(key)
+    with file.at(key):
+        named = given.entries(key, common.words(text) if listed is None else _split(listed))
+    for place, entry in named:
+        with file.at(place):
+            if not isinstance(entry, str | Mapping):
+                raise SpecError(f"{shown(entry)} must be a name, or a mapping of name and settings")
+    return named
+
+
+def _check_radius(file: Given, key: str, text: str, what: str) -> None:
+    """Refuse that there is no radius if an attack needs one.
+
+    Raises:  SpecError, with what is missing, and the attacks that need it.
+    """
+    needy = []
+    for place, entry in _entries(file, key, text):
+        with file.at(place):
+            if needs_eps(entry):
+                needy.append(entry if isinstance(entry, str) else entry["name"])
+    if needy:
+        raise SpecError(
+            f"{what} is missing: the radius in input units, for example --eps 0.3 or --eps 8/255; "
+            f"needed by {', '.join(dict.fromkeys(needy))}, not by attacks that look for the nearest point, such as ddn"
+        )
 
 
 def _split(listed: object) -> object:

@@ -1,7 +1,9 @@
 """``saddlepoint report`` and ``saddlepoint compare``: what is done with finished runs."""
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, final
 
 import typer
 from rich.table import Table
@@ -9,8 +11,10 @@ from rich.text import Text
 
 from saddlepoint.cli import common
 from saddlepoint.errors import RecordError
-from saddlepoint.records import HELD, RunRecord, Share
-from saddlepoint.report import html, tables
+from saddlepoint.records import FOOLED, HELD, AttackRecord, RunRecord, Share, ThreatRecord
+from saddlepoint.report import html, tables, text
+
+_Part = AttackRecord | ThreatRecord
 
 
 def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
@@ -32,6 +36,8 @@ def compare(
 ) -> None:
     """Robust accuracies of two runs side by side, and how many rows changed where both attacked the same rows.
 
+    Without a radius these are median distances, and the rows whose smallest perturbation shrank (lost) or grew (won).
+
     Example: saddlepoint compare runs/before runs/after
     """
     (a, _), (b, _) = _read(first), _read(second)
@@ -41,15 +47,14 @@ def compare(
     if not keys:
         raise RecordError("the runs have no model, radius and attack in common; nothing can be compared")
     table = Table(box=None, pad_edge=False)
-    for column in ("model", "ball", "attack", "first", "second", "points", *(["lost", "won"] if same else [])):
+    for column in ("model", "ball", "attack", "first", "second", "change", *(["lost", "won"] if same else [])):
         table.add_column(column, justify="left" if column in ("model", "ball", "attack") else "right")
     for key in keys:
-        (old, before), (new, after) = one[key], two[key]
-        cells = [_percent(old), _percent(new), f"{100 * (new.value - old.value):+.1f}"]
+        old, new = one[key], two[key]
+        cells = [old.told, new.told, new.change(old)]
         if same:
-            pairs = list(zip(before, after, strict=True))
-            lost, won = sum(x == HELD != y for x, y in pairs), sum(y == HELD != x for x, y in pairs)
-            cells += [str(lost), str(won)]
+            pairs = list(zip(old.rows, new.rows, strict=True))
+            cells += [str(sum(x > y for x, y in pairs)), str(sum(y > x for x, y in pairs))]
         table.add_row(*map(Text, (*key, *cells)))
     screen = common.console()
     screen.print(table)
@@ -60,16 +65,47 @@ def compare(
         screen.print(f"{alone} numbers are in one run only.", highlight=False)
 
 
-def _numbers(run: RunRecord) -> dict[tuple[str, str, str], tuple[Share, str]]:
-    """Share and verdicts by (model, ball, attack)."""
-    found: dict[tuple[str, str, str], tuple[Share, str]] = {}
+@final
+@dataclass(frozen=True)
+class _Number:
+    """A robust accuracy, or without a radius a median distance; ``rows`` has how far each row held."""
+
+    told: str
+    value: float | None
+    rows: list[float]
+    form: str
+
+    def change(self, other: "_Number") -> str:
+        if self.value is None or other.value is None:
+            return "–"
+        return format(self.value - other.value, self.form)
+
+
+def _number(part: _Part, share: Share) -> _Number:
+    """Of a part with a radius: 1 for a row that held, else 0."""
+    return _Number(_percent(share), 100 * share.value, [float(x == HELD) for x in part.verdicts], "+.1f")
+
+
+def _median(part: _Part) -> _Number | None:
+    """Of a part without one: a row that is wrong when clean or undefined held up to 0."""
+    if part.distances is None:
+        return None
+    nearest = iter(part.distances.found)
+    rows = [next(nearest, 0.0) if x == FOOLED else math.inf if x == HELD else 0.0 for x in part.verdicts]
+    median = part.distances.median
+    return _Number(text.quartiles(part.distances, None)[1], median, rows, "+.3g")
+
+
+def _numbers(run: RunRecord) -> dict[tuple[str, str, str], _Number]:
+    """What is compared, by (model, ball, attack)."""
+    found: dict[tuple[str, str, str], _Number | None] = {}
     for model in run.models:
         for threat in model.threats:
-            ball = f"{threat.norm} {threat.eps:g}"
-            for attack in threat.attacks:
-                found[model.name, ball, attack.name] = (attack.robust, attack.verdicts)
-            found[model.name, ball, "worst case"] = (threat.worst, threat.verdicts)
-    return found
+            ball = f"{threat.norm} {'distance' if threat.eps is None else f'{threat.eps:g}'}"
+            parts: list[tuple[str, _Part, Share]] = [(each.name, each, each.robust) for each in threat.attacks]
+            for name, part, share in [*parts, ("worst case", threat, threat.worst)]:
+                found[model.name, ball, name] = _median(part) if threat.eps is None else _number(part, share)
+    return {key: number for key, number in found.items() if number is not None}
 
 
 def _percent(share: Share) -> str:
@@ -83,7 +119,7 @@ def _read(path: Path) -> tuple[RunRecord, Path]:
     """
     folder = path.parent if path.name == "run.json" else path
     try:
-        text = (folder / "run.json").read_text(encoding="utf-8")
+        content = (folder / "run.json").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"no run.json can be read in {folder.name!r}; give the folder of a finished run") from error
-    return RunRecord.from_json(text), folder
+    return RunRecord.from_json(content), folder

@@ -9,7 +9,7 @@ from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, DataError, SettingError, is_text, shown
-from saddlepoint.evaluation.suites import Named
+from saddlepoint.evaluation.suites import Named, needs_eps
 from saddlepoint.noise import Noise
 from saddlepoint.problem import Limits
 from saddlepoint.solve import Attack
@@ -51,6 +51,8 @@ def check(
     _check_range(models, data)
     for attack in attacks:
         _check_attack(attack, balls)
+    for ball in balls:
+        _check_radius(ball, attacks)
 
 
 def check_labels(data: Dataset, name: str, classes: int) -> None:
@@ -68,8 +70,19 @@ def _check_ball(ball: object) -> None:
         raise ArgumentTypeError(f"ball={shown(ball)} must be a ball with its radius, such as saddlepoint.Linf(8 / 255)")
     if isinstance(ball.eps, Tensor):
         raise SettingError("an evaluation needs one eps for each ball; give several balls for several radii")
-    if math.isinf(ball.eps):
-        raise SettingError(f"{ball!r} has no border; an evaluation needs a finite eps, in input units")
+
+
+def _check_radius(ball: Ball, attacks: Sequence[Named | Attack]) -> None:
+    """Without a radius, every attack must look for the nearest point."""
+    if math.isinf(float(ball.eps)) and (needy := [_called(attack) for attack in attacks if needs_eps(attack)]):
+        raise SettingError(
+            f"{ball!r} has no border, and {', '.join(needy)} cannot do without; give a finite eps, in input units, or "
+            "only attacks that look for the nearest point, such as ddn"
+        )
+
+
+def _called(attack: Named | Attack) -> str:
+    return attack if isinstance(attack, str) else attack["name"] if isinstance(attack, Mapping) else attack.name
 
 
 def _check_range(models: Mapping[str, Classifier], data: Dataset) -> None:

@@ -1,5 +1,6 @@
 """From the outcomes of all jobs to the records of a run; the same whoever did the jobs, in whatever order."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -12,7 +13,7 @@ from saddlepoint.evaluation import findings, pictures
 from saddlepoint.evaluation.plan import Job, Plan, Subject
 from saddlepoint.evaluation.stats import median
 from saddlepoint.evaluation.store import Outcome, Store
-from saddlepoint.evaluation.suites import settings
+from saddlepoint.evaluation.suites import minimal, settings, stops
 from saddlepoint.evaluation.work import CODES
 from saddlepoint.records import (
     FOOLED,
@@ -20,11 +21,14 @@ from saddlepoint.records import (
     UNDEFINED,
     WRONG,
     AttackRecord,
+    Distances,
     Finding,
     FooledPicture,
     HeldPicture,
     ModelRecord,
+    Passes,
     ThreatRecord,
+    distances,
     wilson,
 )
 from saddlepoint.solve import Attack
@@ -102,11 +106,13 @@ class _Builder:
         shown = self._pictures(mine, attacks, found, clean["predicted"], f"{self.prefix}-{number}")
         return ThreatRecord(
             norm=ball.norm,
-            eps=float(ball.eps),
+            eps=float(ball.eps) if math.isfinite(ball.eps) else None,
             attacks=records,
             worst=wilson(verdicts.count(HELD), len(verdicts)),
             verdicts=verdicts,
             fooled_as=_fooled_as(found),
+            distances=_nearest(found) if any(map(minimal, attacks)) else None,
+            passes=_passes(attacks, found),
             easiest=shown[0],
             hardest=shown[1],
         )
@@ -128,6 +134,7 @@ class _Builder:
             distance=median([whole["distance"][hit]]),
             verdicts=letters,
             seconds=round(float(whole["seconds"].sum()), 3),
+            distances=_nearest([whole]) if minimal(attack) else None,
         )
 
     def _pictures(
@@ -217,6 +224,33 @@ def _fooled_as(found: Sequence[Outcome]) -> list[int]:
     hit = torch.stack([part["attacked"] & (part["codes"] == CODES.index(FOOLED)) for part in found])
     first = torch.stack([part["predicted"] for part in found]).gather(0, hit.byte().argmax(0, keepdim=True))
     return first[0][hit.any(0)].tolist()
+
+
+def _nearest(found: Sequence[Outcome]) -> Distances:
+    """Of each row that an attack fooled: the smallest distance over the attacks that did."""
+    codes = torch.stack([part["codes"] for part in found])
+    hit = codes == CODES.index(FOOLED)
+    reach = torch.stack([part["distance"] for part in found]).masked_fill(~hit, float("inf")).amin(0)
+    unsolved = (codes == CODES.index(HELD)).all(0)
+    return distances(reach[hit.any(0)].tolist(), int(unsolved.sum()))
+
+
+def _passes(attacks: Sequence[Attack], found: Sequence[Outcome]) -> Passes | None:
+    """Of each row that was fooled: its passes up to the first attack that did, over those that then leave it."""
+    kept = [(attack.name, part) for attack, part in zip(attacks, found, strict=True) if stops(attack)]
+    if not kept:
+        return None
+    codes = torch.stack([part["codes"] for _, part in kept])
+    spent = torch.stack([part["forwards"] + part["backwards"] for _, part in kept]).cumsum(0)
+    hit = codes == CODES.index(FOOLED)
+    taken = spent.gather(0, hit.byte().argmax(0, keepdim=True))[0][hit.any(0)]
+    held = (codes == CODES.index(HELD)).all(0)
+    return Passes(
+        attacks=[name for name, _ in kept],
+        held=int(held.sum()),
+        most=int(torch.cat([taken, spent[-1][held]]).amax()) if len(taken) or held.any() else 0,
+        found=taken.tolist(),
+    )
 
 
 def _letters(codes: Tensor) -> str:

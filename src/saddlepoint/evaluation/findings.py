@@ -166,7 +166,17 @@ def of_data(data: DataRecord) -> Iterator[Finding]:
 
 
 def _of_threat(model: ModelRecord, threat: ThreatRecord) -> Iterator[Finding]:
-    where = f"{threat.norm} eps={threat.eps:g}"
+    where = threat.norm if threat.eps is None else f"{threat.norm} eps={threat.eps:g}"
+    if threat.eps is None and threat.distances is not None and threat.distances.unsolved:
+        yield Finding(
+            level="warning",
+            title="Unsolved rows",
+            evidence=f"no attack fooled {threat.distances.unsolved} of {threat.distances.rows} rows at any distance "
+            f"({where})",
+            remedy="Each counts as farther than all others. Nothing bounded the attacks: they failed, unless the model "
+            "never changes its answer. Give them more steps, or add another.",
+            model=model.name,
+        )
     for attack in threat.attacks:
         if attack.undefined:
             yield Finding(

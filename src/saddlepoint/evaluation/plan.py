@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,7 +78,8 @@ class Job:
         """For a progress bar."""
         if self.attack is None or self.ball is None:
             return f"{self.subject.name}  clean"
-        return f"{self.subject.name}  {self.attack.name}  {self.ball.norm} {float(self.ball.eps):g}"
+        eps = float(self.ball.eps)
+        return f"{self.subject.name}  {self.attack.name}  {self.ball.norm}{'' if math.isinf(eps) else f' {eps:g}'}"
 
 
 @final

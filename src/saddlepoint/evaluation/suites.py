@@ -22,6 +22,7 @@ Named: TypeAlias = str | Mapping[str, Any]
 DEFAULT = ("fgsm", "bim", "mi-fgsm", "pgd", "illc")
 LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (cross_entropy, margin)}
 _OURS = ("ball", "keep")  # set by the evaluation
+_BISECT = "-bisect"
 
 
 def attack_classes() -> dict[str, type[IterativeAttack[Any]]]:
@@ -35,7 +36,8 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
 
     Args:
         named: a name, or a mapping of ``name`` and fields of the attack. Numbers may be text, such as "8/255", and a
-            loss is given by its name.
+            loss is given by its name. ``pgd-bisect`` looks for the smallest radius at which ``pgd`` fools, from that of
+            the ball down; it takes the settings of ``pgd``, and ``rounds``.
         keep: which point of a row is returned; a row leaves at its first success. An attack made for the least distance
             always returns its nearest point within eps.
 
@@ -44,21 +46,38 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
         SettingError: for a value of the wrong type, or outside its range.
     """
     given = {"name": named} if isinstance(named, str) else dict(named)
-    name, known = given.pop("name", None), attack_classes()
-    if not isinstance(name, str):
-        raise SpecError(f"the attack {shown(named)} has no name; give one, for example name: pgd")
-    if name not in known:
-        raise unknown("attack", name, known)
-    fields = _settable(known[name])
+    name, own = _named(named)
+    del given["name"]
+    bisect = name.endswith(_BISECT)
+    fields = _settable(own) | ({"rounds": _settable(library.Bisect)["rounds"]} if bisect else {})
     odd = next((key for key in given if key not in fields), None)
     if odd is not None:
         raise unknown(f"setting of {name}", str(odd), fields)
-    own = known[name].__dataclass_fields__["keep"].default
-    return known[name](
-        ball=ball,
-        keep=own if own is Keep.MIN_DISTANCE else keep,
-        **{key: _setting(fields[key], value) for key, value in given.items()},
-    )
+    values = {key: _setting(fields[key], value) for key, value in given.items()}
+    around = {"rounds": values.pop("rounds")} if bisect and "rounds" in values else {}
+    attack = own(ball=ball, keep=Keep.MIN_DISTANCE if _nearest(own) else keep, **values)
+    return library.Bisect(attack=attack, **around) if bisect else attack
+
+
+def minimal(attack: Attack) -> bool:
+    """Whether an attack looks for the nearest point that fools, so that its distances mean something."""
+    return _keep(attack) is Keep.MIN_DISTANCE
+
+
+def stops(attack: Attack) -> bool:
+    """Whether an attack leaves a row at its first success, so that its passes are what it took."""
+    return _keep(attack) is Keep.FIRST_SUCCESS
+
+
+def needs_eps(attack: Named | Attack) -> bool:
+    """Whether an attack cannot do without a radius; a bisection starts from one.
+
+    Raises:  SpecError for an unknown name.
+    """
+    if isinstance(attack, str | Mapping):
+        name, own = _named(attack)
+        return name.endswith(_BISECT) or not _nearest(own)
+    return isinstance(attack, library.Bisect) or not minimal(attack)
 
 
 def described(attack: Attack) -> dict[str, Any]:
@@ -103,7 +122,29 @@ def _described(value: object) -> Any:  # noqa: ANN401 (JSON)
     return described(value) if _is_attack(value) else None  # type: ignore[arg-type]  # just asked
 
 
-def _settable(cls: type[IterativeAttack[Any]]) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
+def _keep(attack: Attack) -> object:
+    """Which point an attack returns, or the one inside it, such as that of Restarts."""
+    return getattr(attack, "keep", getattr(getattr(attack, "attack", None), "keep", None))
+
+
+def _named(named: Named) -> tuple[str, type[IterativeAttack[Any]]]:
+    """The name, and the class that it names, which may be inside a bisection."""
+    name, known = named if isinstance(named, str) else named.get("name"), attack_classes()
+    if not isinstance(name, str):
+        raise SpecError(f"the attack {shown(named)} has no name; give one, for example name: pgd")
+    if name.endswith(_BISECT):
+        known |= {f"{each}{_BISECT}": cls for each, cls in known.items() if not _nearest(cls)}
+    if name not in known:
+        raise unknown("attack", name, known)
+    return name, known[name]
+
+
+def _nearest(cls: type[IterativeAttack[Any]]) -> bool:
+    """Whether a class is made for the least distance."""
+    return cls.__dataclass_fields__["keep"].default is Keep.MIN_DISTANCE
+
+
+def _settable(cls: type[Any]) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
     """The fields that can be set by name, with their types: all but the ball, and the rule of what is kept."""
     types = get_type_hints(cls)
     return {field.name: (field, types[field.name]) for field in dataclasses.fields(cls) if field.name not in _OURS}
@@ -137,7 +178,9 @@ def _plain(value: object) -> Any:  # noqa: ANN401 (JSON)
     if isinstance(value, Tensor):
         return value.tolist()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        name = getattr(value, "name", None)  # of an attack inside another
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"name": name, **fields} if isinstance(name, str) else fields
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):

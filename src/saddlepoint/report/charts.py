@@ -1,6 +1,5 @@
 """Numbers of the charts, in percent of the plot's width and height; the page's template draws them as SVG."""
 
-import math
 from dataclasses import dataclass
 from typing import final
 
@@ -60,7 +59,7 @@ class Curves:
     """One norm: its curves, the radii with their places, and which of them have room for a label."""
 
     norm: str
-    threats: list[Group]  # by radius
+    radii: dict[float, Group]  # in rising order
     curves: list[Curve]
     ticks: list[tuple[float, str]]
     table: list[tuple[str, list[Share | None]]]  # radius, one cell per model
@@ -80,29 +79,32 @@ def curves(run: RunRecord, threats: list[Group]) -> list[Curves]:
     """For every norm: worst-case robust accuracy against eps, each radius once."""
     found = []
     for norm in dict.fromkeys(group.norm.lower() for group in threats):
-        same = [group for group in threats if group.norm.lower() == norm and math.isfinite(group.eps) and group.eps > 0]
-        radii = {group.eps: group for group in sorted(same, key=lambda group: group.eps)}
+        same = [(group.eps, group) for group in threats if group.norm.lower() == norm and group.eps]
+        radii = dict(sorted(same, key=lambda pair: pair[0]))
         if radii:
-            found.append(_curves(run, list(radii.values())))
+            found.append(_curves(run, radii))
     return found
 
 
-def _curves(run: RunRecord, threats: list[Group]) -> Curves:
-    widest = threats[-1].eps
+def _curves(run: RunRecord, radii: dict[float, Group]) -> Curves:
+    widest = max(radii)
     drawn = []
     for series, model in enumerate(run.models):
         worst = [
-            (group.eps, threat.worst) for group in threats if (threat := group.columns[series]) and threat.worst.rows
+            (eps, threat.worst)
+            for eps, group in radii.items()
+            if (threat := group.columns[series]) and threat.worst.rows
         ]
         if worst:
             shares = [(0.0, model.clean), *worst]
             drawn.append(Curve(series=series, points=[_point(100 * eps / widest, share) for eps, share in shares]))
     rows: list[tuple[str, list[Share | None]]] = [("0 (clean)", [model.clean for model in run.models])]
     rows += [
-        (text.radius(group.eps), [threat.worst if threat else None for threat in group.columns]) for group in threats
+        (text.radius(eps), [threat.worst if threat else None for threat in group.columns])
+        for eps, group in radii.items()
     ]
-    ticks = _thinned([(100 * group.eps / widest, text.radius(group.eps)) for group in threats])
-    return Curves(norm=text.norm(threats[0].norm), threats=threats, curves=drawn, ticks=ticks, table=rows)
+    ticks = _thinned([(100 * eps / widest, text.radius(eps)) for eps in radii])
+    return Curves(norm=text.norm(radii[widest].norm), radii=radii, curves=drawn, ticks=ticks, table=rows)
 
 
 def _thinned(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.records import FooledPicture, ModelRecord, RunRecord, ThreatRecord
-from saddlepoint.report import charts, text
+from saddlepoint.report import charts, distances, passes, text
 from saddlepoint.report.citation import caveat, errors, sentence
 from saddlepoint.report.classes import classes
 from saddlepoint.report.groups import Group, fates, groups, passes_per_row
@@ -19,14 +19,16 @@ _LEVELS = ("error", "warning", "note")
 def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
     """All that the page's template names; ``run`` is fit to be shown, ``folder`` holds its pictures."""
     names, threats = text.labels(run.models), groups(run)
-    curves = charts.curves(run, threats)
+    curves, reach = charts.curves(run, threats), distances.plots(run, names, threats)
+    effort = passes.plots(run, names, threats)
     lines = [traces(run, names, plot) for plot in curves]
+    bounded = [group for group in threats if group.eps is not None]
     return {
         "run": run,
         "names": names,
         "title": _title(names),
         "balls": _balls(threats),
-        "threats": [{"group": group, "bars": charts.bars(run, group), "total": _totals(group)} for group in threats],
+        "threats": [{"group": group, "bars": charts.bars(run, group), "total": _totals(group)} for group in bounded],
         "cards": [
             _card(run, series, name, model, threat)
             for series, (name, model) in enumerate(zip(names, run.models, strict=True))
@@ -36,11 +38,15 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
         "caveat": caveat(run),
         "findings": sorted(run.findings, key=lambda finding: _LEVELS.index(finding.level)),
         "curves": [{"plot": plot, "legend": _legend(found)} for plot, found in zip(curves, lines, strict=True)],
+        "reach": [{"plot": plot, "legend": _legend(plot.traces)} for plot in reach],
+        "effort": [{"plot": plot, "legend": _legend(plot.traces)} for plot in effort],
         "plots": [
-            {"norm": plot.norm, "widest": plot.threats[-1].eps, "ticks": plot.ticks, "traces": found}
+            {"axis": "eps", "widest": max(plot.radii), "ticks": plot.ticks, "traces": found}
             for plot, found in zip(curves, lines, strict=True)
-        ],
-        "classes": classes(run, threats),
+        ]
+        + [_embedded(plot, log=False) for plot in reach]
+        + [_embedded(plot, log=True) for plot in effort],
+        "classes": classes(run, bounded),
         "targeted": run.spec.get("target", "none") != "none",
         "galleries": _galleries(run, names, folder),
         "settings": settings(run, names),
@@ -54,11 +60,13 @@ def _title(names: list[str]) -> str:
 
 
 def _balls(threats: list[Group]) -> str:
-    """The radii by norm: ``Linf eps 0.1 and 0.3; L2 eps 1``."""
+    """The radii by norm: ``Linf eps 0.1 and 0.3; L2 eps 1; L2 distance``."""
     radii: dict[str, list[str]] = {}
     for group in threats:
-        radii.setdefault(text.norm(group.norm), []).append(text.radius(group.eps))
-    return "; ".join(f"{norm} eps {text.listing(list(dict.fromkeys(found)))}" for norm, found in radii.items())
+        if group.eps is not None:
+            radii.setdefault(text.norm(group.norm), []).append(text.radius(group.eps))
+    bounded = [f"{norm} eps {text.listing(list(dict.fromkeys(found)))}" for norm, found in radii.items()]
+    return "; ".join([*bounded, *dict.fromkeys(group.title for group in threats if group.eps is None)])
 
 
 def _totals(group: Group) -> list[dict[str, Any] | None]:
@@ -74,19 +82,36 @@ def _card(run: RunRecord, series: int, name: str, model: ModelRecord, threat: Th
     start, parts = 0.0, []
     for fate, count in fates(threat):
         width = 100 * count / len(threat.verdicts) if threat.verdicts else 0.0
-        parts.append({"name": fate, "count": count, "start": start, "width": width})
+        shown = "unsolved" if fate == "held" and threat.eps is None else fate
+        parts.append({"name": fate, "label": shown, "count": count, "start": start, "width": width})
         start += width
     return {
         "series": series,
         "name": name,
         "clean": model.clean,
         "threat": threat,
+        "ball": text.ball(threat.norm, threat.eps),
         "measured": bool(threat.attacks and threat.worst.rows),
         "number": text.number(threat.worst),
+        "reach": _reach(threat) if threat.eps is None else None,
         "errors": errors(run, model),
         "sentence": sentence(run, model, name, threat).replace(" %", "\u00a0%"),
         "parts": parts,
     }
+
+
+def _reach(threat: ThreatRecord) -> dict[str, str] | None:
+    """The median of a card without a radius, and what stands beside it."""
+    found = threat.distances
+    if found is None:
+        return None
+    lower, median, upper = text.quartiles(found, None)
+    return {"median": median, "quartiles": f"quartiles {lower} to {upper}", "unit": text.unit(threat.norm)}
+
+
+def _embedded(plot: distances.Plot | passes.Plot, *, log: bool) -> dict[str, Any]:
+    """What the page's script needs of a plot of steps; a logarithmic axis starts at 1."""
+    return {"axis": plot.axis, "log": log, "widest": plot.widest, "ticks": plot.ticks, "traces": plot.traces}
 
 
 def _legend(found: list[dict[str, Any]]) -> list[tuple[int, list[tuple[int, dict[str, Any]]]]]:
@@ -104,6 +129,7 @@ def _galleries(run: RunRecord, names: list[str], folder: Path | None) -> list[di
             "series": series,
             "name": name,
             "threat": threat,
+            "ball": text.ball(threat.norm, threat.eps),
             "easiest": [_fooled(picture, folder) for picture in threat.easiest],
             "hardest": [{"of": picture, "panel": _panel("clean", picture.clean, folder)} for picture in threat.hardest],
         }

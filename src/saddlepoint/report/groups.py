@@ -17,13 +17,13 @@ class Group:
     """One ball, with one column per model of the run; None where a model was not measured in it."""
 
     norm: str
-    eps: float
+    eps: float | None
     columns: list[ThreatRecord | None]
     attacks: list[tuple[str, list[AttackRecord | None]]]  # label of the row, one cell per model
 
     @property
     def title(self) -> str:
-        return f"{text.norm(self.norm)} eps {text.radius(self.eps)}"
+        return text.ball(self.norm, self.eps)
 
 
 def groups(run: RunRecord) -> list[Group]:

@@ -48,7 +48,7 @@ def render(run: RunRecord, folder: Path | None) -> str:
         raise missing("jinja2", "cli") from error
     shown = context(public(run), folder)
     style = "\n" + _read("templates/report.css")
-    scripts = ["\n" + _read(name) for name in _scripts(plotted=bool(shown["curves"]))]
+    scripts = ["\n" + _read(name) for name in _scripts(plotted=bool(shown["plots"]))]
     return (
         _environment()
         .get_template("report.html")

@@ -22,14 +22,14 @@ def traces(run: RunRecord, names: list[str], curves: Curves) -> list[dict[str, A
     """One line per model and attack, the worst case of each model first; ``names`` are the models'."""
     found = []
     for series, name in enumerate(names):
-        clean, threats = run.models[series].clean, curves.threats
-        lines: list[tuple[str, list[tuple[Group, Share]]]] = [
-            ("worst case", [(group, threat.worst) for group in threats if (threat := group.columns[series])])
+        clean, threats = run.models[series].clean, curves.radii
+        lines: list[tuple[str, list[tuple[float, Share]]]] = [
+            ("worst case", [(eps, threat.worst) for eps, group in threats.items() if (threat := group.columns[series])])
         ]
-        attacks = dict.fromkeys(attack for group in threats for attack, _ in group.attacks)
+        attacks = dict.fromkeys(attack for group in threats.values() for attack, _ in group.attacks)
         lines += [(attack, _measured(threats, attack, series)) for attack in attacks]
         for place, (attack, points) in enumerate(lines):
-            if kept := [(group, share) for group, share in points if share.rows]:
+            if kept := [(eps, share) for eps, share in points if share.rows]:
                 found.append(_trace(series, place, name, attack, clean, kept))
     return found
 
@@ -56,25 +56,31 @@ def label(name: str) -> str:
     return html.escape(line, quote=False)
 
 
-def _measured(threats: list[Group], attack: str, series: int) -> list[tuple[Group, Share]]:
+def marker(place: int) -> dict[str, str]:
+    """How a line is marked: the worst case at place 0, then the attacks."""
+    at = 0 if place == 0 else 1 + (place - 1) % (len(GLYPHS) - 1)
+    return {"glyph": GLYPHS[at], "symbol": SYMBOLS[at]}
+
+
+def _measured(threats: dict[float, Group], attack: str, series: int) -> list[tuple[float, Share]]:
     """The radii at which a model met an attack."""
-    cells = [(group, dict(group.attacks).get(attack)) for group in threats]
-    return [(group, record.robust) for group, row in cells if row is not None and (record := row[series]) is not None]
+    cells = [(eps, dict(group.attacks).get(attack)) for eps, group in threats.items()]
+    return [(eps, record.robust) for eps, row in cells if row is not None and (record := row[series]) is not None]
 
 
 def _trace(
-    series: int, place: int, name: str, attack: str, clean: Share, points: list[tuple[Group, Share]]
+    series: int, place: int, name: str, attack: str, clean: Share, points: list[tuple[float, Share]]
 ) -> dict[str, Any]:
     """One line, from the clean accuracy at 0 on, in percent."""
     shares = [clean, *(share for _, share in points)]
-    heads = ["clean accuracy", *(f"{label(attack)}, eps {text.radius(group.eps)}" for group, _ in points)]
+    heads = ["clean accuracy", *(f"{label(attack)}, eps {text.radius(eps)}" for eps, _ in points)]
     return {
         "series": series,
         "attack": attack,
         "worst": place == 0,
-        "glyph": GLYPHS[0] if place == 0 else GLYPHS[1 + (place - 1) % (len(GLYPHS) - 1)],
-        "symbol": SYMBOLS[0] if place == 0 else SYMBOLS[1 + (place - 1) % (len(SYMBOLS) - 1)],
-        "x": [0.0, *(group.eps for group, _ in points)],
+        "shown": place == 0,
+        **marker(place),
+        "x": [0.0, *(eps for eps, _ in points)],
         "y": [100 * share.value for share in shares],
         "up": [100 * max(0.0, share.high - share.value) for share in shares],
         "down": [100 * max(0.0, share.value - share.low) for share in shares],

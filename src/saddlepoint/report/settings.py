@@ -24,7 +24,7 @@ def settings(run: RunRecord, names: list[str]) -> list[Settings]:
     values: dict[tuple[str, str], dict[str, Any]] = {}
     for name, model in zip(names, run.models, strict=True):
         for threat in model.threats:
-            ball = f"{text.norm(threat.norm)} eps {text.radius(threat.eps)}"
+            ball = text.ball(threat.norm, threat.eps)
             for attack in threat.attacks:
                 key = attack.name, json.dumps(attack.settings, sort_keys=True, default=str)
                 places.setdefault(key, []).append((name, ball))

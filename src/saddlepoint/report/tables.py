@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from saddlepoint.errors import missing
 from saddlepoint.records import AttackRecord, Finding, RunRecord, Share, ThreatRecord
-from saddlepoint.report import text
+from saddlepoint.report import distances, text
 from saddlepoint.report.citation import caveat, citation
 from saddlepoint.report.groups import Group, groups, passes_per_row
 from saddlepoint.report.privacy import public, public_findings
@@ -21,6 +21,9 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 def summary(run: RunRecord) -> "Renderables":
     """One table per threat: attacks down, models across, each with robust accuracy, its interval and passes per row.
 
+    Where attacks looked for the nearest point, a table has their medians, and what they left unsolved; without a radius
+    it is the only one.
+
     Every name is shown as text; markup and control characters in it have no effect.
 
     Raises:
@@ -32,7 +35,13 @@ def summary(run: RunRecord) -> "Renderables":
         raise missing("rich", "cli") from error
     shown = public(run)
     names = text.labels(shown.models)
-    return Renderables(*(_table(shown, names, group) for group in groups(shown)))
+    tables = []
+    for group in groups(shown):
+        if group.eps is not None:
+            tables.append(_table(shown, names, group))
+        if any(threat and threat.distances for threat in group.columns):
+            tables.append(_reach(shown, names, group))
+    return Renderables(*tables)
 
 
 def findings(run: RunRecord) -> "Renderables":
@@ -102,6 +111,38 @@ def _table(run: RunRecord, names: list[str], group: Group) -> "Table":
     worst = [_worst(threat) for threat in group.columns]
     table.add_row(Text("worst case"), *(cell for pair in worst for cell in pair), style="bold")
     return table
+
+
+def _reach(run: RunRecord, names: list[str], group: Group) -> "Table":
+    """The distances of one threat."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    what = group.title if group.eps is None else f"{group.title}, distance"
+    title = Text(f"{what} · {text.plural(run.data.rows, 'row')} of {run.data.name}", style="bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("attack", overflow="fold")
+    for name in names:
+        table.add_column(Text.assemble(name, ("\nmedian, quartiles", "dim")), justify="right", overflow="fold")
+        for column in ("unsolved", "passes"):
+            table.add_column(Text(f"\n{column}", style="dim"), justify="right", vertical="middle")
+    parts = distances.table(group)
+    for i, (label, cells) in enumerate(parts, 1):
+        shown = [part for cell in cells for part in _distances(cell)]
+        style = "bold" if i == len(parts) else None
+        table.add_row(Text(label), *shown, style=style, end_section=i + 1 == len(parts))
+    return table
+
+
+def _distances(cell: distances.Cell | None) -> list["Text"]:
+    from rich.text import Text
+
+    if cell is None:
+        return [*_absent(), Text("–")]
+    median = Text.assemble(cell.median, (f"  {cell.quartiles}" if cell.quartiles else "", "dim"))
+    passes = "" if cell.passes is None else text.measure(cell.passes)
+    return [median, Text(text.percent(cell.unsolved)), Text(passes)]
 
 
 def _attack(record: AttackRecord | None) -> list["Text"]:

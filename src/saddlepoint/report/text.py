@@ -5,7 +5,7 @@ import math
 import re
 from typing import Any
 
-from saddlepoint.records import ModelRecord, Share
+from saddlepoint.records import Distances, ModelRecord, Share
 
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -63,11 +63,39 @@ def radius(eps: float) -> str:
     return short
 
 
+def ball(norm_name: str, eps: float | None) -> str:
+    """A threat in two or three words.
+
+    >>> ball("linf", 8 / 255), ball("l2", None)
+    ('Linf eps 8/255', 'L2 distance')
+    """
+    return f"{norm(norm_name)} distance" if eps is None else f"{norm(norm_name)} eps {radius(eps)}"
+
+
+def unit(norm_name: str) -> str:
+    """What distances are counted in."""
+    return "features" if norm_name.lower() == "l0" else "input units"
+
+
 def measure(value: float | None) -> str:
     """A distance or a count of passes with about three digits, or a dash."""
     if value is None:
         return "–"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def quartiles(found: Distances, eps: float | None) -> tuple[str, str, str]:
+    """The quartiles of distances; one that falls on an unsolved row is above eps, or above the largest that was found.
+
+    >>> quartiles(distances([1.2345, 2.0], unsolved=2), None), quartiles(distances([], unsolved=1), 0.3)
+    (('1.23', '2', '> 2'), ('> 0.3', '> 0.3', '> 0.3'))
+    """
+    limit = found.largest if eps is None else eps
+    above = "none found" if limit is None else f"> {measure(limit)}"
+    lower, median, upper = (
+        above if value is None else measure(value) for value in (found.lower, found.median, found.upper)
+    )
+    return lower, median, upper
 
 
 def setting(value: Any) -> str:
