@@ -1,4 +1,4 @@
-"""Draw docs/images/photopatch10.png: eight test patches of each class, twice as large.
+"""Draw docs/images/photopatch10.png: six test patches of each class, twice as large.
 
 python recipes/photopatch10_picture.py docs/images/photopatch10.png
 """
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 import saddlepoint as sp
 
 SIDE, GAP, LINE = 64, 4, 22
-WIDTH, HEIGHT = 4 * (SIDE + GAP) + 12, 2 * (SIDE + GAP) + LINE + 8
+WIDTH, HEIGHT = 3 * (SIDE + GAP) + 12, 2 * (SIDE + GAP) + LINE + 8
 
 
 def main(out):
@@ -20,10 +20,10 @@ def main(out):
     for label, name in enumerate(data.classes):
         x, y = label % 5 * WIDTH, label // 5 * HEIGHT
         draw.text((x + GAP, y), name, fill="black", font=font)
-        rows = data.x[data.y == label][::6].mul(255).round().byte().permute(0, 2, 3, 1).numpy()
-        for i, row in enumerate(rows[:8]):
+        rows = data.x[data.y == label][::8].mul(255).round().byte().permute(0, 2, 3, 1).numpy()
+        for i, row in enumerate(rows[:6]):
             patch = Image.fromarray(row).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-            sheet.paste(patch, (x + GAP + i % 4 * (SIDE + GAP), y + LINE + i // 4 * (SIDE + GAP)))
+            sheet.paste(patch, (x + GAP + i % 3 * (SIDE + GAP), y + LINE + i // 3 * (SIDE + GAP)))
     sheet.save(out, optimize=True)
 
 
