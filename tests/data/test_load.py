@@ -5,7 +5,7 @@ import pytest
 from saddlepoint.data import Dataset, data_specs, load_data
 from saddlepoint.errors import DataError, SettingError, SpecError
 
-EMBEDDED = ["mnist10k:train", "mnist10k:test"]
+EMBEDDED = ["mnist10k:train", "mnist10k:test", "photopatch10:train", "photopatch10:test"]
 
 
 @pytest.mark.parametrize("spec", EMBEDDED)
@@ -17,8 +17,15 @@ def test_embedded_data_load(spec):
 
 def test_every_spec_is_listed():
     specs = data_specs()
-    assert specs[:2] == EMBEDDED
-    assert {spec.partition(":")[0] for spec in specs} == {"mnist10k", "fashion-mnist", "cifar10", "npz", "folder"}
+    assert specs[: len(EMBEDDED)] == EMBEDDED
+    assert {spec.partition(":")[0] for spec in specs} == {
+        "mnist10k",
+        "photopatch10",
+        "fashion-mnist",
+        "cifar10",
+        "npz",
+        "folder",
+    }
     assert len(set(specs)) == len(specs)
     assert not any(" " in spec for spec in specs)
 
@@ -34,7 +41,7 @@ def test_every_spec_with_a_path_is_understood(spec, tmp_path):
     [
         ("mnist10:test", "unknown data set 'mnist10'; did you mean 'mnist10k'"),
         ("fashion_mnist:test", "unknown data set 'fashion_mnist'; did you mean 'fashion-mnist'"),
-        ("zzz:test", "unknown data set 'zzz'; known: cifar10, fashion-mnist, folder, mnist10k, npz"),
+        ("zzz:test", "unknown data set 'zzz'; known: cifar10, fashion-mnist, folder, mnist10k, npz, photopatch10"),
         ("", "unknown data set ''"),
         ("/home/ada/rows.npz", "unknown data set 'rows.npz'"),
         ("mnist10k", "has no split; write mnist10k:train or mnist10k:test"),
@@ -46,8 +53,9 @@ def test_every_spec_with_a_path_is_understood(spec, tmp_path):
         ("npz:test", "data set 'npz' has no path"),
         ("folder:", "data set 'folder' has no path; write folder:PATH or folder:PATH@SIZE or folder:PATH:train"),
         ("cifar10", "data set 'cifar10' has no path; write cifar10:PATH:train or cifar10:PATH:test"),
-        ("photopatch10:test", "'photopatch10' is not available in this version; use one of mnist10k:train, mnist10k:"),
-        ("hf:mnist:test", "'hf' is not available in this version"),
+        ("photopatch:test", "unknown data set 'photopatch'; did you mean 'photopatch10'"),
+        ("photopatch10", "has no split; write photopatch10:train or photopatch10:test"),
+        ("hf:mnist:test", "'hf' is not available in this version; use one of mnist10k:train, mnist10k:test"),
     ],
 )
 def test_unknown_spec_says_what_is_near(spec, message):
@@ -65,6 +73,7 @@ def test_path_that_cannot_exist_is_refused(spec):
     ("spec", "message"),
     [
         ("mnist10k:test", "data_dir cannot be given for 'mnist10k', which comes with the package; leave it out"),
+        ("photopatch10:test", "data_dir cannot be given for 'photopatch10', which comes with the package"),
         ("npz:rows.npz", "data_dir cannot be given for 'npz'; write the path into the spec: npz:PATH"),
         ("folder:birds", "data_dir cannot be given for 'folder'; write the path into the spec: folder:PATH"),
     ],

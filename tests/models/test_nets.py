@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from saddlepoint.errors import SettingError, SpecError
-from saddlepoint.models.nets import ARCHITECTURES, LeNet, SmallCNN, build
+from saddlepoint.models.nets import ARCHITECTURES, LeNet, PoolCNN, SmallCNN, build
 
 
 def test_number_of_parameters_is_that_of_the_layers():
@@ -13,6 +13,9 @@ def test_number_of_parameters_is_that_of_the_layers():
     convolutions = 6 * 1 * 25 + 6 + 16 * 6 * 25 + 16
     linear = 16 * 5 * 5 * 120 + 120 + 120 * 84 + 84 + 84 * 10 + 10
     assert sum(p.numel() for p in LeNet().parameters()) == convolutions + linear == 61_706
+
+    convolutions = 32 * 3 * 25 + 32 + 64 * 32 * 9 + 64 + 128 * 64 * 9 + 128
+    assert sum(p.numel() for p in PoolCNN(channels=3, size=32).parameters()) == convolutions + 128 * 10 + 10 == 96_074
 
 
 @pytest.mark.parametrize(
@@ -36,12 +39,23 @@ def test_device(net, device):
         (SmallCNN, {"channels": 0}, "channels=0 of SmallCNN must be at least 1"),
         (SmallCNN, {"size": 3}, "size=3 of SmallCNN must be at least 4"),
         (SmallCNN, {"classes": 1}, "classes=1 of SmallCNN must be at least 2"),
+        (PoolCNN, {"size": 3}, "size=3 of PoolCNN must be at least 4"),
         (LeNet, {"size": 11}, "size=11 of LeNet must be at least 12"),
     ],
 )
 def test_too_small_is_refused(net, settings, message):
     with pytest.raises(SettingError, match=message):
         net(**settings)
+
+
+def test_pool_cnn_sees_what_but_not_where():
+    net, x = PoolCNN(3, 64), torch.zeros(3, 3, 64, 64)
+    pattern = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
+    x[0, :, 24:30, 24:30] = pattern
+    x[1, :, 28:34, 24:30] = pattern  # moved by the strides of both convolutions, away from the edges
+    here, there, nothing = net(x)
+    assert torch.allclose(here, there, atol=1e-6)
+    assert not torch.allclose(here, nothing, atol=1e-4)
 
 
 def test_build_makes_what_the_description_says():
@@ -58,7 +72,7 @@ def test_every_architecture_is_listed_by_its_own_name():
     ("architecture", "error", "message"),
     [
         ({"name": "SmalCNN"}, SpecError, "unknown architecture 'SmalCNN'; did you mean 'SmallCNN'"),
-        ({}, SpecError, "unknown architecture ''; known: LeNet, SmallCNN"),
+        ({}, SpecError, "unknown architecture ''; known: LeNet, PoolCNN, SmallCNN"),
         ({"name": "SmallCNN", "depth": 3}, SettingError, "'SmallCNN' cannot be built with {'depth': 3}: .*depth"),
     ],
 )

@@ -38,7 +38,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Where the weights go: NAME.safetensors; NAME.json goes beside it.")],
     data: Annotated[str, typer.Option(help="Data set; its splits train and test are used.")] = "mnist10k",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of fashion-mnist or cifar10.")] = None,
-    net: Annotated[str, typer.Option(help="Architecture: SmallCNN or LeNet.")] = "SmallCNN",
+    net: Annotated[str, typer.Option(help="Architecture: SmallCNN, LeNet or PoolCNN.")] = "SmallCNN",
     eps: Annotated[
         str | None,
         typer.Option(help="Radius to train at, such as 0.3 or 8/255; default: the data set's customary one."),

@@ -5,15 +5,16 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
-from saddlepoint.data import cifar10, fashion_mnist, folder, mnist10k, npz
+from saddlepoint.data import cifar10, fashion_mnist, folder, mnist10k, npz, photopatch10
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.reading import SPLITS, base_name
 from saddlepoint.errors import ArgumentTypeError, SettingError, SpecError, shown, unknown
 
-_NAMED = ("mnist10k", "fashion-mnist")
+_EMBEDDED: dict[str, Callable[[str], Dataset]] = {"mnist10k": mnist10k.load, "photopatch10": photopatch10.load}
+_NAMED = (*_EMBEDDED, "fashion-mnist")
 _BY_PATH: dict[str, Callable[[str, str | None], Dataset]] = {"npz": npz.load, "folder": folder.load}
 _KNOWN = (*_NAMED, "cifar10", *_BY_PATH)
-_PLANNED = ("photopatch10", "hf")
+_PLANNED = ("hf",)
 
 
 def load_data(spec: str, *, data_dir: str | PathLike[str] | None = None) -> Dataset:
@@ -32,7 +33,7 @@ def load_data(spec: str, *, data_dir: str | PathLike[str] | None = None) -> Data
         SpecError: if there is no such name or split.
         SettingError: if data_dir is given for a data set that does not look there.
         DataError: if files are missing, cannot be read, or hold what cannot be a data set.
-        MissingExtraError: if a folder of images is named and Pillow is not installed.
+        MissingExtraError: if a folder of images or ``photopatch10`` is named and Pillow is not installed.
     """
     if not isinstance(spec, str):
         raise ArgumentTypeError(f"data {shown(spec)} must be text, one of {', '.join(data_specs())}")
@@ -82,7 +83,7 @@ def _named(name: str, split: str | None, place: Path | None) -> Dataset:
         return fashion_mnist.load(split, place)
     if place is not None:
         raise SettingError(f"data_dir cannot be given for {name!r}, which comes with the package; leave it out")
-    return mnist10k.load(split)
+    return _EMBEDDED[name](split)
 
 
 def _parts(rest: str) -> tuple[str, str | None]:

@@ -4,9 +4,20 @@ from saddlepoint.models.load import load_model as load_model
 from saddlepoint.models.load import zoo_card as zoo_card
 from saddlepoint.models.load import zoo_names as zoo_names
 from saddlepoint.models.nets import LeNet as LeNet
+from saddlepoint.models.nets import PoolCNN as PoolCNN
 from saddlepoint.models.nets import SmallCNN as SmallCNN
 from saddlepoint.models.weights import file_sha256 as file_sha256
 from saddlepoint.models.weights import load_weights as load_weights
 from saddlepoint.models.weights import save_weights as save_weights
 
-__all__ = ["LeNet", "SmallCNN", "file_sha256", "load_model", "load_weights", "save_weights", "zoo_card", "zoo_names"]
+__all__ = [
+    "LeNet",
+    "PoolCNN",
+    "SmallCNN",
+    "file_sha256",
+    "load_model",
+    "load_weights",
+    "save_weights",
+    "zoo_card",
+    "zoo_names",
+]
