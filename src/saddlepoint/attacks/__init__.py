@@ -18,6 +18,7 @@ from saddlepoint.attacks.jsma import JSMA as JSMA
 from saddlepoint.attacks.lbfgs import LBFGS as LBFGS
 from saddlepoint.attacks.mi_fgsm import MIFGSM as MIFGSM
 from saddlepoint.attacks.pgd import PGD as PGD
+from saddlepoint.attacks.square import Square as Square
 
 __all__ = [
     "BIM",
@@ -38,4 +39,5 @@ __all__ = [
     "EachTarget",
     "FromCallable",
     "Restarts",
+    "Square",
 ]
