@@ -13,6 +13,7 @@ from saddlepoint.attacks.deepfool import DeepFool as DeepFool
 from saddlepoint.attacks.fgsm import FGSM as FGSM
 from saddlepoint.attacks.fmn import FMN as FMN
 from saddlepoint.attacks.from_callable import FromCallable as FromCallable
+from saddlepoint.attacks.hop_skip_jump import HopSkipJump as HopSkipJump
 from saddlepoint.attacks.illc import ILLC as ILLC
 from saddlepoint.attacks.jsma import JSMA as JSMA
 from saddlepoint.attacks.lbfgs import LBFGS as LBFGS
@@ -38,6 +39,7 @@ __all__ = [
     "DeepFool",
     "EachTarget",
     "FromCallable",
+    "HopSkipJump",
     "Restarts",
     "Square",
 ]
