@@ -189,9 +189,9 @@ class Problem:
             return self._forward(x)
 
     def ask(self, x: Batch, rows: Labels) -> Seen:
-        """Evaluate any points (m, *f) of the rows ``rows`` (m,), without gradient; each counts for its row, none is kept.
+        """Evaluate points x (m, *f) of the rows ``rows`` (m,), without gradient; each counts for its row, none is kept.
 
-        One entry per point; NaN, and no success, for a row that cannot afford all of its points: it settles.
+        A row that cannot afford all of its points settles; what it is told is NaN, and no success.
         """
         each = torch.zeros_like(self.y).index_add_(0, rows, torch.ones_like(rows))
         self._afford(forwards=each)

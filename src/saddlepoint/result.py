@@ -89,7 +89,7 @@ class Record:
         self.fillers += forwards * self.settled_rows
 
     def charge(self, each: Labels) -> Mask:
-        """Add forward passes of single rows (n,) to those of the batch; returns the rows that take them: the open ones."""
+        """Add forward passes of single rows (n,) to those of the batch, for the open rows, which are returned."""
         self.asked = self.asked + torch.where(self.settled, 0, each)
         return ~self.settled
 

@@ -33,12 +33,13 @@ _FEW = 10
 class Edge:
     """A fooling point at the decision boundary, and x, the same in ball and box (n, *f); ``start`` until it is used.
 
-    ``far`` (n,): the distance from which the boundary was last searched;  ``done`` (n,): rows that get no further.
+    ``way`` (n, *f): the direction of the last move;  ``far`` (n,): the distance from which the boundary was last searched;  ``done`` (n,): rows that get no further.
     """
 
     x: Batch
     edge: Batch
     start: Batch | None
+    way: Batch
     far: PerRow
     done: Mask
 
@@ -58,6 +59,7 @@ class HopSkipJump(IterativeAttack[Edge]):
         steps: number of moves, t.
         directions, most_directions: B of the first step, and the largest one.
         gamma: tolerance of the way back, gamma / d^1.5 of its length in L2, gamma / d^2 in Linf; larger is coarser.
+        memory: share of the last move's direction that is added to v; 0 is the paper's.
         tries: random images that a row may ask about before it gives up.
         start: (n, *f) points that fool, one for each row of the batch, in place of random images; a row whose point
             does not fool goes on with random images. Targeted, a random image seldom is of the target class.
@@ -66,8 +68,9 @@ class HopSkipJump(IterativeAttack[Edge]):
 
     Source:  Chen, Jordan & Wainwright 2020, arXiv:1904.02144, Algorithms 1 and 2, with the constants of the authors'
         code.
-    Departs:  a step that would take a row past its budget asks about fewer directions; a direction is never shorter
-        than the rounding of the point allows; after 25 halvings a row stays where it is.
+    Departs:  the direction of the last move has a part in the next, since the boundary has turned little between them;
+        a step that would take a row past its budget asks about fewer directions; they are never shorter than the rounding
+        of the point allows; after 25 halvings of a move a row stays where it is.
     """
 
     ball: Ball = L2(math.inf)
@@ -76,6 +79,7 @@ class HopSkipJump(IterativeAttack[Edge]):
     directions: int = 100
     most_directions: int = 10_000
     gamma: float = 1.0
+    memory: float = 0.5
     tries: int = 1000
     start: Tensor | None = field(default=None, compare=False, repr=False)
     name: ClassVar[str] = "hop-skip-jump"
@@ -90,6 +94,8 @@ class HopSkipJump(IterativeAttack[Edge]):
                 raise SettingError(f"{name}={shown(value)} must be an integer >= 1")
         if not is_number(self.gamma) or not 0 < self.gamma < math.inf:
             raise SettingError(f"gamma={shown(self.gamma)} must be finite and > 0")
+        if not is_number(self.memory) or not 0 <= self.memory <= 1:
+            raise SettingError(f"memory={shown(self.memory)} must lie in [0, 1]")
 
     def length(self, problem: Problem) -> int:
         return self.steps + 1
@@ -102,7 +108,7 @@ class HopSkipJump(IterativeAttack[Edge]):
                 raise InputError(f"start is {kind}; it must be a float tensor like x, {tuple(x0.shape)}")
             start = start.detach().to(x0).clamp(problem.bounds.lower, problem.bounds.upper)
         none = x0.new_zeros(len(x0))
-        return Edge(x0, x0, start, none, none > 0)
+        return Edge(x0, x0, start, torch.zeros_like(x0), none, none > 0)
 
     def step(self, problem: Problem, state: Edge, seen: Seen, t: int) -> Edge:
         if t == 0:
@@ -115,12 +121,14 @@ class HopSkipJump(IterativeAttack[Edge]):
         if not len(rows):
             return replace(state, done=done)
         edge, distance = state.edge[rows], problem.ball.distance(state.edge, problem.x0)[rows]
-        direction = self._direction(problem, edge, rows, self._reach(problem, state.far[rows], t), count[rows], t)
+        estimate = self._estimate(problem, edge, rows, self._reach(problem, state.far[rows], t), count[rows], t)
+        way = _unit(estimate + self.memory * state.way[rows])
+        direction = way if isinstance(self.ball, L2) else way.sign()
         moved, landed = self._moved(problem, edge, rows, direction, distance / math.sqrt(t))
         far = state.far.index_copy(0, rows[landed], problem.ball.distance(moved, problem.x0[rows])[landed])
         back = self._back(problem, moved[landed], rows[landed])
         edge = state.edge.index_copy(0, rows[landed], back)
-        return Edge(problem.project(edge), edge, None, far, done)
+        return Edge(problem.project(edge), edge, None, state.way.index_copy(0, rows, way), far, done)
 
     def _begun(self, problem: Problem, state: Edge, seen: Seen) -> Edge:
         """The first point at the boundary; a row that finds none shows its last try, and is done."""
@@ -139,7 +147,7 @@ class HopSkipJump(IterativeAttack[Edge]):
         rows = (found & ~seen.success).nonzero().squeeze(1)
         far = problem.ball.distance(x, problem.x0)
         edge = x.index_copy(0, rows, self._back(problem, x[rows], rows))
-        return Edge(problem.project(edge), edge, None, far, seen.success)
+        return Edge(problem.project(edge), edge, None, state.way, far, seen.success)
 
     def _reach(self, problem: Problem, far: PerRow, t: int) -> PerRow:
         """How far off the boundary the directions are tried."""
@@ -149,7 +157,7 @@ class HopSkipJump(IterativeAttack[Edge]):
         least = 8 * torch.finfo(far.dtype).eps * problem.bounds.width * math.sqrt(d)
         return (self.gamma / d * far).clamp_min(least)
 
-    def _direction(  # one estimate
+    def _estimate(  # one estimate
         self, problem: Problem, edge: Batch, rows: Labels, reach: PerRow, count: PerRow, t: int
     ) -> Batch:  # fmt: skip
         """The direction in which the rows fool more, of ``count`` decisions of each, some rows and directions at once."""
@@ -162,7 +170,7 @@ class HopSkipJump(IterativeAttack[Edge]):
             noise, number = self._noise(problem, f"directions {t}", several), draws.repeat_interleave(m)
             u = noise.normal(here, number) if isinstance(self.ball, L2) else noise.uniform(here, number) * 2 - 1
             length = column(reach.repeat(together), u)
-            point = (here + u * (length / flat_norm(u))).clamp_(problem.bounds.lower, problem.bounds.upper)
+            point = (here + _unit(u).mul_(length)).clamp_(problem.bounds.lower, problem.bounds.upper)
             u = (point - here).div_(length)
             wanted = (number < count.repeat(together)).nonzero().squeeze(1)
             hit = problem.ask(point[wanted], several[wanted]).success
@@ -172,10 +180,7 @@ class HopSkipJump(IterativeAttack[Edge]):
             balance += phi.view(together, m).sum(0)
         mean = balance / count
         v = signed - column(torch.where(mean.abs() < 1, mean, 0), plain) * plain
-        if isinstance(self.ball, Linf):
-            return v.sign()
-        norm = flat_norm(v)
-        return v / torch.where(norm > 0, norm, 1)
+        return _unit(v)
 
     def _moved(self, problem: Problem, edge: Batch, rows: Labels, way: Batch, size: PerRow) -> tuple[Batch, Mask]:
         """The first point that fools of edge + size way, edge + size / 2 way ...; and which rows have found it."""
@@ -216,3 +221,8 @@ class HopSkipJump(IterativeAttack[Edge]):
     def _noise(self, problem: Problem, name: str, rows: Labels) -> Noise:
         assert problem.noise.rows is not None
         return problem.noise.child(name).at(problem.noise.rows[rows])
+
+
+def _unit(v: Batch) -> Batch:
+    norm = flat_norm(v)
+    return v / torch.where(norm > 0, norm, 1)
