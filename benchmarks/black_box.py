@@ -7,14 +7,14 @@ Square, alone: robust accuracy of 500 rows after 5,000 queries, three seeds, bes
 HopSkipJump, L2: the median over 50 rows of the distance of the nearest point that fools, after 1,000, 5,000 and 20,000
 queries. Ours is run once for each number, as its budget, and the distance is that of the result. A peer is run row by
 row, without end; whatever fooling point it has asked about by then counts, which is never farther than what it would
-return. Its starting points, one forward pass at the input, and all that it asks on the way count as queries on all sides.
+return. All that a side asks counts: the search for a starting point, too, and the look at the input.
 """
 
 import argparse
 import hashlib
-import importlib.util
 import statistics
 import warnings
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -45,7 +45,7 @@ def own(kind):
     folder, digest = Path(sp.__file__).parent / "attacks", hashlib.sha256()
     for name in FILES[kind]:
         digest.update((folder / f"{name}.py").read_bytes())
-    return {"side": "saddlepoint", "code": digest.hexdigest()[:12], **environment(THREADS)}
+    return {"side": "saddlepoint", "code": digest.hexdigest()[:12], **installed(), "saddlepoint": sp.__version__}
 
 
 def plan():
@@ -66,12 +66,13 @@ def plan():
 
 def peer(name, package=None):
     """What a peer's figures depend on."""
+    return {"side": name, "version": version(package or name), **installed()}
+
+
+def installed():
+    """What all figures depend on."""
     kept = ("torch", "python", "processor", "threads")
-    return {
-        "side": name,
-        "version": version(package or name),
-        **{key: value for key, value in environment(THREADS).items() if key in kept},
-    }
+    return {key: value for key, value in environment(THREADS).items() if key in kept}
 
 
 def square(side, spec, data_spec, eps, seed):
@@ -119,10 +120,8 @@ def asked(side, module, x, y):
     np.random.seed(0)  # noqa: NPY002 (ART draws from it)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
+        with suppress(OutOfQueriesError, ValueError):  # foolbox's word for a row without a starting point is ValueError
             {"foolbox": foolbox, "art": art}[side](watch, x, y)
-        except (OutOfQueriesError, ValueError):  # foolbox's word for a row without a starting point is ValueError
-            pass
     return [round(min((d for n, d in watch.found if n <= budget), default=float("inf")), 5) for budget in QUERIES]
 
 
@@ -178,7 +177,8 @@ def square_table(cells):
     """Robust accuracy in per cent, mean and range over the seeds."""
     case = cells[0]["case"]
     lines = [
-        f"**Square**, Linf, {case['rows']} rows, {case['steps']:,} queries: robust accuracy in per cent, mean and range of the seeds",
+        f"**Square**, Linf, {case['rows']} rows, {case['steps']:,} queries: robust accuracy in per cent, mean and "
+        "range of the seeds",
         "",
         "| model | eps | saddlepoint | pyautoattack |",
         "| --- | --- | --- | --- |",

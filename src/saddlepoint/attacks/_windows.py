@@ -79,7 +79,8 @@ def signs(draw: Tensor) -> Tensor:
 
 def share(p_init: float, t: float) -> float:
     """The share of the pixels in a window, halved at fixed places of a schedule of 10,000 steps."""
-    return p_init / 2 ** sum(t > at for at in _HALVINGS)
+    halvings = sum(t > at for at in _HALVINGS)
+    return float(p_init / 2**halvings)
 
 
 def rescaled(t: int, steps: int) -> int:
@@ -91,7 +92,8 @@ def rescaled(t: int, steps: int) -> int:
 def pattern(a: int, b: int, order: int) -> Tensor:
     """Two bumps of opposite sign, one above the other, (a, b), of norm 1 in L1 (order 1) or L2 (order 2)."""
     both = torch.cat([_bump(a // 2, b, order), -_bump(a - a // 2, b, order)])
-    return both / torch.linalg.vector_norm(both, order)
+    whole: Tensor = both / torch.linalg.vector_norm(both, order)
+    return whole
 
 
 def _bump(a: int, b: int, order: int) -> Tensor:

@@ -33,7 +33,8 @@ _FEW = 10
 class Edge:
     """A fooling point at the decision boundary, and x, the same in ball and box (n, *f); ``start`` until it is used.
 
-    ``way`` (n, *f): the direction of the last move;  ``far`` (n,): the distance from which the boundary was last searched;  ``done`` (n,): rows that get no further.
+    ``way`` (n, *f): the direction of the last move;  ``far`` (n,): the distance from which the boundary was last
+    searched;  ``found`` (n,): rows that have such a point;  ``done`` (n,): rows that get no further.
     """
 
     x: Batch
@@ -41,6 +42,7 @@ class Edge:
     start: Batch | None
     way: Batch
     far: PerRow
+    found: Mask
     done: Mask
 
 
@@ -69,8 +71,8 @@ class HopSkipJump(IterativeAttack[Edge]):
     Source:  Chen, Jordan & Wainwright 2020, arXiv:1904.02144, Algorithms 1 and 2, with the constants of the authors'
         code.
     Departs:  the direction of the last move has a part in the next, since the boundary has turned little between them;
-        a step that would take a row past its budget asks about fewer directions; they are never shorter than the rounding
-        of the point allows; after 25 halvings of a move a row stays where it is.
+        a step that would take a row past its budget asks about fewer directions; they are never shorter than the
+        rounding of the point allows; after 25 halvings of a move a row stays where it is.
     """
 
     ball: Ball = L2(math.inf)
@@ -108,7 +110,7 @@ class HopSkipJump(IterativeAttack[Edge]):
                 raise InputError(f"start is {kind}; it must be a float tensor like x, {tuple(x0.shape)}")
             start = start.detach().to(x0).clamp(problem.bounds.lower, problem.bounds.upper)
         none = x0.new_zeros(len(x0))
-        return Edge(x0, x0, start, torch.zeros_like(x0), none, none > 0)
+        return Edge(x0, x0, start, torch.zeros_like(x0), none, none > 0, none > 0)
 
     def step(self, problem: Problem, state: Edge, seen: Seen, t: int) -> Edge:
         if t == 0:
@@ -116,7 +118,7 @@ class HopSkipJump(IterativeAttack[Edge]):
         affordable = problem.limits.forwards - problem.record.passes - (self._halvings(problem) + 5)
         count = torch.as_tensor(affordable, dtype=state.far.dtype, device=state.far.device)
         count = count.clamp_max(min(int(self.directions * math.sqrt(t)), self.most_directions)).expand_as(state.far)
-        done = state.done | (count < min(_FEW, self.directions))
+        done = ~state.found | state.done | (count < min(_FEW, self.directions))
         rows = (~done & ~problem.record.settled).nonzero().squeeze(1)
         if not len(rows):
             return replace(state, done=done)
@@ -128,7 +130,7 @@ class HopSkipJump(IterativeAttack[Edge]):
         far = state.far.index_copy(0, rows[landed], problem.ball.distance(moved, problem.x0[rows])[landed])
         back = self._back(problem, moved[landed], rows[landed])
         edge = state.edge.index_copy(0, rows[landed], back)
-        return Edge(problem.project(edge), edge, None, state.way.index_copy(0, rows, way), far, done)
+        return Edge(problem.project(edge), edge, None, state.way.index_copy(0, rows, way), far, state.found, done)
 
     def _begun(self, problem: Problem, state: Edge, seen: Seen) -> Edge:
         """The first point at the boundary; a row that finds none shows its last try, and is done."""
@@ -147,7 +149,7 @@ class HopSkipJump(IterativeAttack[Edge]):
         rows = (found & ~seen.success).nonzero().squeeze(1)
         far = problem.ball.distance(x, problem.x0)
         edge = x.index_copy(0, rows, self._back(problem, x[rows], rows))
-        return Edge(problem.project(edge), edge, None, state.way, far, seen.success)
+        return Edge(problem.project(edge), edge, None, state.way, far, found, seen.success)
 
     def _reach(self, problem: Problem, far: PerRow, t: int) -> PerRow:
         """How far off the boundary the directions are tried."""
@@ -160,7 +162,7 @@ class HopSkipJump(IterativeAttack[Edge]):
     def _estimate(  # one estimate
         self, problem: Problem, edge: Batch, rows: Labels, reach: PerRow, count: PerRow, t: int
     ) -> Batch:  # fmt: skip
-        """The direction in which the rows fool more, of ``count`` decisions of each, some rows and directions at once."""
+        """The direction in which each row fools more, from ``count`` decisions; as many at once as memory allows."""
         m, shape, d = len(rows), edge.shape[1:], edge[:1].numel()
         together = max(m, min(_TOGETHER, _NUMBERS // d)) // m
         plain, signed, balance = torch.zeros_like(edge), torch.zeros_like(edge), torch.zeros_like(reach)
