@@ -418,3 +418,67 @@ def test_under_min_distance_points_beyond_eps_are_no_candidates():
     result = problem.result()
     assert result.success.tolist() == [False, True]
     assert result.x.flatten().tolist() == pytest.approx([0.4, 0.65])
+
+
+# Questions about single rows.
+
+
+def test_a_question_counts_for_its_row_and_is_not_kept(model, x, y):
+    problem = opened(model, x, y)
+    problem.look(x, gradient=False)
+    before = model.meter.forwards
+    rows = torch.tensor([3, 0, 3, 3])
+    points = torch.rand(4, 2, 3, generator=torch.Generator().manual_seed(2))
+    seen = problem.ask(points, rows)
+    logits = model.uncounted().logits(points)
+    torch.testing.assert_close(seen.logits, logits)
+    torch.testing.assert_close(seen.loss, cross_entropy(logits, y[rows]))
+    assert torch.equal(seen.success, logits.argmax(1) != y[rows])
+    assert model.meter.forwards - before == 4
+    result = problem.result()
+    assert result.forwards.tolist() == [2, 1, 1, 4, 1]
+    assert torch.equal(result.x, x), "points that were only asked about are not returned"
+
+
+def test_a_row_that_cannot_afford_its_questions_settles(model, x, y):
+    problem = opened(model, x, y, limits=Limits(forwards=torch.tensor([3, 3, 1, 9, 9])))
+    problem.look(x, gradient=False)
+    before = model.meter.forwards
+    rows = torch.tensor([0, 0, 1, 1, 1, 3])
+    seen = problem.ask(x[rows], rows)
+    assert seen.logits.isnan().any(1).tolist() == [False, False, True, True, True, False]
+    assert not seen.success[2:5].any()
+    assert model.meter.forwards - before == 3, "what a row cannot afford is not asked"
+    assert problem.record.settled.tolist() == [False, True, False, False, False]
+    with pytest.raises(Spent):
+        problem.ask(x.repeat(9, 1, 1), torch.arange(5).repeat(9))
+    assert problem.result().forwards.tolist() == [3, 1, 1, 2, 1]
+
+
+def test_questions_are_part_of_when_a_row_was_solved(model, x, y):
+    first = problem = opened(model, x, y)
+    problem.look(x, gradient=False)
+    rows = torch.tensor([1, 1, 4])
+    problem.ask(x[rows], rows)
+    problem.record.settle(torch.tensor([True, False, False, False, False]))
+    problem, _ = problem.shrink(torch.zeros(5), 0)
+    assert problem.record.passes.tolist() == [3, 1, 1, 2]
+    weight = model.module.weight
+    beyond = 10 * (weight[(y + 1) % 3] - weight[y]).view_as(x)
+    problem.look(beyond[1:], gradient=False)
+    result = first.result()
+    hit = model.predict(beyond) != y
+    hit[0] = False
+    assert hit.any()
+    assert torch.equal(result.solved_at, torch.where(hit, torch.tensor([1, 4, 2, 2, 3]), -1))
+    assert result.forwards.tolist() == [1, 4, 2, 2, 3]
+
+
+def test_questions_ask_for_the_confidence_and_the_target(model, x, y):
+    target = (y + 1) % 3
+    attack = PGD(ball=Linf(0.1), steps=2, confidence=0.3)
+    problem = opened(model, x, y, attack, target=target)
+    points, rows = torch.randn(200, 2, 3, generator=torch.Generator().manual_seed(3)), torch.arange(200) % 5
+    success = problem.ask(points, rows).success
+    assert torch.equal(success, margin(model.logits(points), y[rows], target[rows]) >= 0.3)
+    assert 0 < success.double().mean() < 1

@@ -53,3 +53,8 @@ def fooled(logits: Logits, y: Labels, target: Labels | None = None) -> Mask:
     """Rows whose prediction is the target, or is not y where no target is given."""
     predicted = logits.argmax(1)
     return predicted != y if target is None else predicted == target
+
+
+def defined(logits: Logits) -> Mask:
+    """Rows whose output is finite; NaN is not."""
+    return logits.abs().amax(1) < torch.inf

@@ -20,7 +20,7 @@ from saddlepoint.checks import (
     check_rows,
 )
 from saddlepoint.classifier import Classifier, told
-from saddlepoint.losses import Loss, fooled, margin
+from saddlepoint.losses import Loss, defined, fooled, margin
 from saddlepoint.noise import Noise
 from saddlepoint.result import AttackResult, Keep, Record
 
@@ -188,6 +188,20 @@ class Problem:
         with torch.no_grad():
             return self._forward(x)
 
+    def ask(self, x: Batch, rows: Labels) -> Seen:
+        """Evaluate points x (m, *f) of the rows ``rows`` (m,), without gradient; each counts for its row, none is kept.
+
+        A row that cannot afford all of its points settles; what it is told is NaN, and no success.
+        """
+        each = torch.zeros_like(self.y).index_add_(0, rows, torch.ones_like(rows))
+        self._afford(forwards=each)
+        kept = self.record.charge(each)[rows].nonzero().squeeze(1)
+        with torch.no_grad():
+            found = self.model.logits(x[kept])
+        logits = found.new_full((len(x), found.shape[1]), torch.nan).index_copy_(0, kept, found)
+        y, target, aim = _tree.take((self.y, self.target, self.aim), rows)
+        return Seen(logits, self.loss(logits, y, aim), x.new_empty(0), self._fools(logits, y, target), None)
+
     def shrink(self, state: S, t: int, *, eager: bool = False) -> tuple[Self, S]:
         """Settle the rows that the state calls done; drop settled rows once enough are in the batch, or at once."""
         every = self.limits.check_every or (1 if self.x0.device.type == "cpu" else 5)
@@ -225,10 +239,10 @@ class Problem:
             check_classes(logits, y=self.y, target=self.target, aim=self.aim)
         return logits
 
-    def _afford(self, *, forwards: int = 0, backwards: int = 0) -> None:
+    def _afford(self, *, forwards: int | Tensor = 0, backwards: int = 0) -> None:
         """Settle the rows whose budget these passes would exceed; stop the attack if none is left."""
         record, limits = self.record, self.limits
-        over = (record.forwards + forwards > limits.forwards) | (record.backwards + backwards > limits.backwards)
+        over = (record.passes + forwards > limits.forwards) | (record.backwards + backwards > limits.backwards)
         if over is not False:
             record.settle(over)
         if self.empty or record.late:
@@ -236,15 +250,16 @@ class Problem:
 
     def _judge(self, x: Batch, logits: Logits) -> tuple[Mask, Mask, PerRow | None]:
         """Which points fool as asked for, which are defined, and how far they are where that decides what is kept."""
-        defined = logits.abs().amax(1) < torch.inf  # NaN is not
-        success = fooled(logits, self.y, self.target) & defined
-        if self.confidence:
-            success &= margin(logits, self.y, self.target) >= self.confidence
+        success, finite = self._fools(logits, self.y, self.target), defined(logits)
         if self.record.keep is not Keep.MIN_DISTANCE:
-            return success, defined, None
+            return success, finite, None
         distance = self.ball.distance(x, self.x0)
         most = self.ball.radius(distance) + SLACK * self.bounds.width  # the rounding of a point on the sphere
-        return success & (distance <= most), defined, distance
+        return success & (distance <= most), finite, distance
+
+    def _fools(self, logits: Logits, y: Labels, target: Labels | None) -> Mask:
+        success = fooled(logits, y, target) & defined(logits)
+        return success & (margin(logits, y, target) >= self.confidence) if self.confidence else success
 
     def _gradient(self, loss: PerRow, x: Batch) -> Batch:
         if not loss.requires_grad:  # the output does not depend on the input

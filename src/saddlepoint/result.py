@@ -67,6 +67,7 @@ class Record:
         n, flags = len(x0), torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
         self.keep, self._deadline = keep, time.monotonic() + seconds
         self.forwards = self.backwards = self.fillers = 0  # fillers: forward passes of settled rows
+        self.asked: int | Tensor = 0  # forward passes that single rows took beside those of the batch, (n,) if any did
         self.settled_rows = 0
         self.live = torch.arange(n, device=x0.device)
         self.x, self.success, self.settled = x0.clone(), flags, flags.clone()
@@ -86,6 +87,19 @@ class Record:
         self.forwards += forwards
         self.backwards += backwards
         self.fillers += forwards * self.settled_rows
+
+    def charge(self, each: Labels) -> Mask:
+        """Add forward passes of single rows (n,) to those of the batch, for the open rows, which are returned."""
+        self.asked = self.asked + torch.where(self.settled, 0, each)
+        return ~self.settled
+
+    @property
+    def passes(self) -> int | Tensor:
+        """Forward passes so far, of all open rows, or of each (n,)."""
+        return self.forwards + self.asked
+
+    def _asked(self, rows: Tensor) -> int | Tensor:
+        return self.asked[rows] if isinstance(self.asked, Tensor) else self.asked
 
     def update(
         self, x: Batch, loss: PerRow, success: Mask, defined: Mask, distance: PerRow | None, total: Tensor
@@ -112,7 +126,7 @@ class Record:
         self.rank = torch.where(better, rank, self.rank)
         _overwrite(self.x, better, x)  # its own buffer, never the attack's
         if event:
-            self._solved_at[self.live[new]] = self.forwards
+            self._solved_at[self.live[new]] = self.forwards + self._asked(new)
             self.success = self.success | new
             lost = ~defined & ~self.settled & ~self.success
             self._undefined[self.live[lost]] = True
@@ -127,12 +141,13 @@ class Record:
             return
         home = self.live[index]
         self._final.index_copy_(0, home, self.x.index_select(0, index))  # a third of the time of [home] = x[index]
-        self._spent[0, home], self._spent[1, home] = self.forwards, self.backwards
+        self._spent[0, home], self._spent[1, home] = self.forwards + self._asked(index), self.backwards
         self.settled = self.settled.index_fill(0, index, True)
         self.settled_rows += len(index)
 
     def compact(self, index: Tensor) -> None:
         """Go on with these rows of the batch only; all others are settled."""
+        self.asked = self._asked(index)
         self.live, self.x = self.live[index], self.x[index]
         self.rank, self.success, self.settled = self.rank[index], self.success[index], self.settled[index]
         self.settled_rows = 0

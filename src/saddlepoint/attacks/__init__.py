@@ -13,11 +13,13 @@ from saddlepoint.attacks.deepfool import DeepFool as DeepFool
 from saddlepoint.attacks.fgsm import FGSM as FGSM
 from saddlepoint.attacks.fmn import FMN as FMN
 from saddlepoint.attacks.from_callable import FromCallable as FromCallable
+from saddlepoint.attacks.hop_skip_jump import HopSkipJump as HopSkipJump
 from saddlepoint.attacks.illc import ILLC as ILLC
 from saddlepoint.attacks.jsma import JSMA as JSMA
 from saddlepoint.attacks.lbfgs import LBFGS as LBFGS
 from saddlepoint.attacks.mi_fgsm import MIFGSM as MIFGSM
 from saddlepoint.attacks.pgd import PGD as PGD
+from saddlepoint.attacks.square import Square as Square
 
 __all__ = [
     "BIM",
@@ -37,5 +39,7 @@ __all__ = [
     "DeepFool",
     "EachTarget",
     "FromCallable",
+    "HopSkipJump",
     "Restarts",
+    "Square",
 ]

@@ -115,13 +115,15 @@ def labelled(model: Classifier, x: Batch, y: Labels | None) -> tuple[Labels, int
 
 
 def _on(attack: A, index: Tensor) -> A:
-    """The attack for these rows of the batch: with one eps per row, a ball of theirs."""
+    """The attack for these rows of the batch: with one eps, or one starting point, per row, theirs."""
     changes: dict[str, Any] = {}
     if dataclasses.is_dataclass(attack) and not isinstance(attack, type):
         for field in dataclasses.fields(attack):
             value = getattr(attack, field.name)
             if isinstance(value, Ball):
                 changes[field.name] = value.take(index)
+            elif isinstance(value, Tensor):  # one entry per row, as in a state
+                changes[field.name] = value.index_select(0, index)
             elif field.name == "attack":
                 changes[field.name] = _on(value, index)
             elif field.name == "attacks":

@@ -145,9 +145,10 @@ def _nearest(cls: type[IterativeAttack[Any]]) -> bool:
 
 
 def _settable(cls: type[Any]) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
-    """The fields that can be set by name, with their types: all but the ball, and the rule of what is kept."""
+    """The fields that can be set by name, with their types: all but the ball, the rule of what is kept, and tensors."""
     types = get_type_hints(cls)
-    return {field.name: (field, types[field.name]) for field in dataclasses.fields(cls) if field.name not in _OURS}
+    named = (field for field in dataclasses.fields(cls) if field.name not in _OURS)
+    return {field.name: (field, types[field.name]) for field in named if Tensor not in get_args(types[field.name])}
 
 
 def _setting(field: tuple[dataclasses.Field[Any], Any], value: object) -> Any:  # noqa: ANN401 (whatever the field holds)
