@@ -22,7 +22,7 @@ def evaluate(
     attacks: Annotated[str, typer.Option(help="Comma list; `saddlepoint list` shows all.")] = ",".join(DEFAULT),
     norm: options.Norm = "linf",
     eps: Annotated[
-        str, typer.Option(help="Radius in input units, or a comma list: 0.3 or 4/255,8/255. None: distances.")
+        str, typer.Option(help="Radius in input units, or a comma list: 0.3 or 4/255,8/255; without: distances.")
     ] = "",
     data_dir: options.DataDir = None,
     rows: options.Rows = None,
