@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -54,6 +55,15 @@ def test_attacks_are_built_to_stop_at_the_first_success_or_to_keep_the_nearest(n
 def test_attacks_made_for_the_least_distance_are_known():
     found = {name for name in attack_classes() if minimal(name)}
     assert found == {"cw-l0", "cw-l2", "cw-linf", "ddn", "deepfool", "fmn", "jsma", "l-bfgs"}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in attack_classes() if minimal(name)))
+def test_attacks_made_for_the_least_distance_do_without_a_radius(name):
+    ball = ball_of(name, math.inf)
+    found = settings(build(name, ball))
+    assert not needs_eps(name)
+    assert found["ball"] == {"norm": ball.norm, "eps": "inf"}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_a_norm_that_an_attack_is_not_made_for_is_refused():

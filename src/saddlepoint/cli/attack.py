@@ -26,7 +26,9 @@ def attack(
     out: Annotated[Path, typer.Option(help="Folder for examples.safetensors, examples.json and images.")],
     attack: Annotated[str, typer.Option(help="One of `saddlepoint list`.")] = "pgd",
     norm: options.Norm = "linf",
-    eps: Annotated[str, typer.Option(help="Radius in input units, such as 0.3 or 8/255.")] = "",
+    eps: Annotated[
+        str, typer.Option(help="Radius in input units, such as 0.3 or 8/255; ddn and its like need none.")
+    ] = "",
     keep: Annotated[str, typer.Option(help="Which point: first-success, max-loss or min-distance.")] = "first-success",
     png: Annotated[bool, typer.Option("--png", help="Also 8-bit images, judged again as they then are.")] = False,
     data_dir: options.DataDir = None,

@@ -25,7 +25,7 @@ def evaluate(
     ] = None,
     norm: options.Norm = "linf",
     eps: Annotated[
-        str, typer.Option(help="Radius in input units, or a comma list: 0.3 or 4/255,8/255. None: distances.")
+        str, typer.Option(help="Radius in input units, or a comma list: 0.3 or 4/255,8/255; without: distances.")
     ] = "",
     data_dir: options.DataDir = None,
     rows: options.Rows = None,
