@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import saddlepoint as sp
-from saddlepoint import L1, L2, Bounds, Classifier, Keep, Linf, Noise
+from saddlepoint import L1, L2, Bounds, Classifier, Keep, Limits, Linf, Noise
 from saddlepoint.attacks import DeepFool, EachTarget
 from saddlepoint.balls import L0
 from saddlepoint.errors import SettingError
@@ -264,3 +264,20 @@ def test_targets_are_refused():
 def test_settings_that_mean_nothing(settings, message):
     with pytest.raises(SettingError, match=message):
         DeepFool(**settings)
+
+
+def test_slopes_too_small_to_square_count_and_leave_other_rows_alone():
+    weight = torch.tensor([[1.0, 2.0], [-1.0, 1.0]])
+
+    def net(x):
+        return x @ weight.T
+
+    x = torch.tensor([[0.9, 0.3], [0.2, 0.7]])
+    y = net(x).argmax(1)
+    scales = torch.tensor([[1e-25], [1.0]])
+    both = DeepFool()(Classifier(lambda v: net(v) * scales[: len(v)]), x, y, limits=Limits(shrink_at=0))
+    plain = DeepFool()(Classifier(net), x, y)
+    alone = DeepFool()(Classifier(net), x[1:], y[1:])
+    assert both.success.tolist() == plain.success.tolist()
+    torch.testing.assert_close(both.x[0], plain.x[0])
+    assert torch.equal(both.x[1:], alone.x)

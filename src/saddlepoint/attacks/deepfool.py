@@ -11,7 +11,7 @@ from saddlepoint._typing import Batch, Labels, Mask, PerRow
 from saddlepoint.attacks._gradient import check_steps
 from saddlepoint.attacks._minimal import check_ball, column
 from saddlepoint.balls import L1, L2, Ball, Linf
-from saddlepoint.balls.ball import movable
+from saddlepoint.balls.ball import flat_norm, movable
 from saddlepoint.errors import SettingError
 from saddlepoint.losses import Loss, margin
 from saddlepoint.problem import Problem, Seen
@@ -171,6 +171,9 @@ def _slope(problem: Problem, w: Tensor, x: Batch) -> Tensor:
     """How much the steepest unit step from x (n, *f) gains on each of the slopes w (m, n, *f): (m, n)."""
     if isinstance(problem.ball, L2):
         length: Tensor = torch.linalg.vector_norm(w.flatten(2), dim=2)
+        plain = (length > 1e-15) & (length < 1e15)
+        if not bool(plain.all()):  # rare: squares that may have lost their precision
+            length = torch.where(plain, length, flat_norm(w.flatten(0, 1)).view(length.shape))
         return length
     if isinstance(problem.ball, Linf):
         return w.flatten(2).abs().sum(2)
