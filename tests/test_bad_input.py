@@ -507,7 +507,7 @@ def test_a_budget_of_other_rows(model, x, y):
         ({"limits": 3}, ArgumentTypeError, "limits=3 must be a budget, such as saddlepoint.Limits(forwards=100)"),
         ({"progress": 3}, ArgumentTypeError, "progress=3 must be a function"),
         ({"command": 3}, ArgumentTypeError, "command=3 must be text: what reproduces the run"),
-        ({"ball": sp.Linf(float("inf"))}, SettingError, "an evaluation needs a finite eps"),
+        ({"ball": sp.Linf(float("inf"))}, SettingError, "has no border, and fgsm cannot do without; give a finite eps"),
     ],
 )
 def test_an_evaluation_of_something_else(model, x, y, settings, error, what):

@@ -166,13 +166,19 @@ def _trace(
         "shown": shown,
         **marker(place),
         "dash": _DASHES[0] if place == 0 else _DASHES[1 + (place - 1) % (len(_DASHES) - 1)],
-        "x": [float(f"{x:.5g}") for x in line.x],
+        "x": [_short(x) for x in line.x],
         "held": line.held,
         "rows": line.rows,
         "head": f"{label(name)}<br>{label(attack)}",
         "word": "beyond",
-        "median": None if median is None else [median, _standing(line, median), text.measure(median), found.rows],
+        "median": None
+        if median is None
+        else [_short(median), _standing(line, median), text.measure(median), found.rows],
     }
+
+
+def _short(distance: float) -> float:
+    return float(f"{distance:.5g}")
 
 
 def _line(series: int, name: str, line: Steps, found: Distances, widest: float) -> Line:

@@ -14,16 +14,17 @@
 
   const steps = (trace, shown) => {
     const own = color(`s${trace.series % 6}`), share = (held) => (100 * held) / trace.rows;
+    const [at, standing, distance, counted] = trace.median ?? [];
+    const median = `${trace.head}<br>median ${distance}<br>of ${counted} rows right when clean`;
     const common = { type: "scatter", hoverinfo: "text", visible: shown, cliponaxis: true, showlegend: false };
     const found = [{
       ...common, mode: "lines", x: trace.x, y: trace.held.map(share),
       line: { color: own, shape: "hv", dash: trace.dash, width: trace.worst ? 2.25 : 1.5 },
-      text: trace.x.map((x, i) => `${trace.head}<br>${share(trace.held[i]).toFixed(1)} % ${trace.word} ${x}<br>${trace.held[i]} of ${trace.rows} rows`),
+      text: trace.x.map((x, i) => x === at ? median : `${trace.head}<br>${share(trace.held[i]).toFixed(1)} % ${trace.word} ${x}<br>${trace.held[i]} of ${trace.rows} rows`),
     }];
     if (trace.median) {
-      const [x, held, text, rows] = trace.median;
       found.push({
-        ...common, mode: "markers", x: [x], y: [share(held)], text: [`${trace.head}<br>median ${text}<br>of ${rows} rows right when clean`],
+        ...common, mode: "markers", x: [at], y: [share(standing)], text: [median],
         marker: { color: own, symbol: trace.symbol, size: trace.worst ? 11 : 9, line: { color: own, width: 1.75 } },
       });
     }
