@@ -197,7 +197,7 @@ class Problem:
         self._afford(forwards=each)
         kept = self.record.charge(each)[rows].nonzero().squeeze(1)
         with torch.no_grad():
-            found = self.model.logits(x[kept])
+            found = self.model.logits(x[kept]) if len(kept) else x.new_empty(0, self.model.num_classes or 2)
         logits = found.new_full((len(x), found.shape[1]), torch.nan).index_copy_(0, kept, found)
         y, target, aim = _tree.take((self.y, self.target, self.aim), rows)
         return Seen(logits, self.loss(logits, y, aim), x.new_empty(0), self._fools(logits, y, target), None)

@@ -54,7 +54,7 @@ def test_attacks_are_built_to_stop_at_the_first_success_or_to_keep_the_nearest(n
 
 def test_attacks_made_for_the_least_distance_are_known():
     found = {name for name in attack_classes() if minimal(name)}
-    assert found == {"cw-l0", "cw-l2", "cw-linf", "ddn", "deepfool", "fmn", "jsma", "l-bfgs"}
+    assert found == {"cw-l0", "cw-l2", "cw-linf", "ddn", "deepfool", "fmn", "hop-skip-jump", "jsma", "l-bfgs"}
 
 
 @pytest.mark.parametrize("name", sorted(name for name in attack_classes() if minimal(name)))
@@ -184,7 +184,14 @@ def test_settings_name_every_field_and_are_strict_json(name, eps):
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["ball"] == {"norm": ball.norm, "eps": ball.eps}
     assert found["keep"] == ("min-distance" if minimal(name) else "first-success")
-    assert found["loss"] in ("cross_entropy", "margin", "escape")
+    assert found["loss"] in ("cross_entropy", "margin", "margin_or_cross_entropy", "escape")
+
+
+def test_a_tensor_cannot_be_given_by_name():
+    with pytest.raises(
+        SettingError, match="start has one entry for each row of a batch; it can be given in Python only"
+    ):
+        build({"name": "hop-skip-jump", "start": "0.5"}, L2(0.5))
 
 
 def test_settings_are_those_that_were_chosen():

@@ -115,9 +115,8 @@ class HopSkipJump(IterativeAttack[Edge]):
     def step(self, problem: Problem, state: Edge, seen: Seen, t: int) -> Edge:
         if t == 0:
             return self._begun(problem, state, seen)
-        affordable = problem.limits.forwards - problem.record.passes - (self._halvings(problem) + 5)
-        count = torch.as_tensor(affordable, dtype=state.far.dtype, device=state.far.device)
-        count = count.clamp_max(min(int(self.directions * math.sqrt(t)), self.most_directions)).expand_as(state.far)
+        count = _left(problem) - (self._halvings(problem) + 5)
+        count = count.clamp_max(min(int(self.directions * math.sqrt(t)), self.most_directions))
         done = ~state.found | state.done | (count < min(_FEW, self.directions))
         rows = (~done & ~problem.record.settled).nonzero().squeeze(1)
         if not len(rows):
@@ -136,7 +135,7 @@ class HopSkipJump(IterativeAttack[Edge]):
         """The first point at the boundary; a row that finds none shows its last try, and is done."""
         x, found = problem.x0.clone(), seen.success.clone()
         for i in range(-(state.start is not None), self.tries):
-            rows = (~found & ~problem.record.settled).nonzero().squeeze(1)
+            rows = (~found & ~problem.record.settled & (_left(problem) > 1)).nonzero().squeeze(1)
             if not len(rows):
                 break
             if state.start is not None and i < 0:
@@ -202,8 +201,12 @@ class HopSkipJump(IterativeAttack[Edge]):
         """From points that fool towards x0, by halving the interval in which the boundary is."""
         low, high = x.new_zeros(len(x)), x.new_ones(len(x))
         for _ in range(self._halvings(problem) if len(x) else 0):
-            middle = (low + high) / 2
-            hit = problem.ask(self._between(problem.x0[rows], x, middle), rows).success
+            middle, hit = (low + high) / 2, torch.zeros_like(low, dtype=torch.bool)
+            able = (_left(problem)[rows] > 1).nonzero().squeeze(1)  # the last pass is for what the halving has found
+            if not len(able):
+                break
+            asked = self._between(problem.x0[rows[able]], x[able], middle[able])
+            hit = hit.index_copy(0, able, problem.ask(asked, rows[able]).success)
             low, high = torch.where(hit, low, middle), torch.where(hit, middle, high)
         return self._between(problem.x0[rows], x, high)
 
@@ -228,3 +231,9 @@ class HopSkipJump(IterativeAttack[Edge]):
 def _unit(v: Batch) -> Batch:
     norm = flat_norm(v)
     return v / torch.where(norm > 0, norm, 1)
+
+
+def _left(problem: Problem) -> PerRow:
+    """Forward passes that each row may still take, (n,)."""
+    left = problem.limits.forwards - problem.record.passes
+    return torch.as_tensor(left, dtype=problem.x0.dtype, device=problem.x0.device).expand(len(problem.x0))

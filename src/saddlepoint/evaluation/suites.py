@@ -145,10 +145,9 @@ def _nearest(cls: type[IterativeAttack[Any]]) -> bool:
 
 
 def _settable(cls: type[Any]) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
-    """The fields that can be set by name, with their types: all but the ball, the rule of what is kept, and tensors."""
+    """The fields that can be set by name, with their types: all but the ball, and the rule of what is kept."""
     types = get_type_hints(cls)
-    named = (field for field in dataclasses.fields(cls) if field.name not in _OURS)
-    return {field.name: (field, types[field.name]) for field in named if Tensor not in get_args(types[field.name])}
+    return {field.name: (field, types[field.name]) for field in dataclasses.fields(cls) if field.name not in _OURS}
 
 
 def _setting(field: tuple[dataclasses.Field[Any], Any], value: object) -> Any:  # noqa: ANN401 (whatever the field holds)
@@ -162,6 +161,8 @@ def _setting(field: tuple[dataclasses.Field[Any], Any], value: object) -> Any:  
     kinds = get_args(kind) or (kind,)
     if NoneType in kinds and value in (None, "null", "~"):
         return None
+    if Tensor in kinds:
+        raise SettingError(f"{about.name} has one entry for each row of a batch; it can be given in Python only")
     read, rule = next(READERS[each] for each in kinds if each in READERS)
     try:
         return read(value)
