@@ -56,11 +56,11 @@ def brief(cell):
     return ", ".join(f"{key} {json.dumps(value)}" for key, value in kept.items())
 
 
-def environment(threads):
-    """What the figures depend on beside the case: versions, the code of the engine, the processor."""
+def environment(threads, code=ENGINE):
+    """What the figures depend on beside the case: versions, the code of the engine and the attacks, the processor."""
     return {
         "saddlepoint": saddlepoint.__version__,
-        "engine": engine(),
+        "engine": engine(tuple(code)),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "processor": processor(),
@@ -69,10 +69,10 @@ def environment(threads):
 
 
 @cache
-def engine():
+def engine(code=tuple(ENGINE)):
     """The first digits of a hash over the code that the measured attacks run."""
     root, digest = Path(saddlepoint.__file__).parent, hashlib.sha256()
-    for path in sorted(file for pattern in ENGINE for file in root.glob(pattern)):
+    for path in sorted(file for pattern in code for file in root.glob(pattern)):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -118,12 +118,12 @@ def search(attack: IterativeAttack[Any], problem: Problem) -> None:
         state, length = attack.init(problem), attack.length(problem)
         for t in range(length + 1):  # the last point is looked at too: no wasted update
             problem, state = problem.shrink(state, t)
-            problem.record.put(state.x)
-            last = t == length
+            last, free = t == length, getattr(state, "free", False)
+            if not free:
+                problem.record.put(state.x)
             if problem.empty or (last and attack.keep is Keep.LAST):
                 break
             grad, graph = attack.needs_gradient and not last, attack.needs_graph and not last
-            aim, free = getattr(state, "aim", None), getattr(state, "free", False)
-            seen = problem.look(state.x, gradient=grad, graph=graph, aim=aim, free=free)
+            seen = problem.look(state.x, gradient=grad, graph=graph, aim=getattr(state, "aim", None), free=free)
             if not last:
                 state = attack.step(problem, state, seen, t)

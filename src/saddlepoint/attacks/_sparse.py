@@ -6,6 +6,8 @@ from typing import Self, final
 import torch
 
 from saddlepoint._typing import Batch, Mask, PerRow
+from saddlepoint.balls import Bounds
+from saddlepoint.balls.ball import movable
 
 _FIRST, _LESS, _SHORTEST = 0.2, 1.5, 10.0  # share of the features; what it and the step fall by; the step's range
 
@@ -39,18 +41,19 @@ class Thinning:
         return Thinning(changed / max(1, x0[:1].numel()) / _LESS, changed), size, sparser
 
 
-def sparse_step(grad: Batch, share: PerRow) -> Batch:
+def sparse_step(grad: Batch, share: PerRow, x: Batch, bounds: Bounds) -> Batch:
     """A step of L1 length 1 along the signs of each row's largest gradients, all of one size; ties count too.
 
-    Args:  grad: (n, *f);  share: (n,), of the features that move, at least one.
+    Args:  grad, x: (n, *f);  share: (n,), of the features, that move: rounded down, and at least one. Features that the
+        box stops do not count.
     """
-    size = grad.abs().flatten(1)
-    if not size.numel():
+    flat = grad.flatten(1)
+    if not flat.numel():
         return grad
-    features = size.shape[1]
-    place = ((1 - share) * features).clamp(0, features - 1).long()
+    features, size = flat.shape[1], movable(flat, x.flatten(1), bounds)
+    place = features - (share * features + 1e-3).floor().clamp(1, features).long()
     least = size.sort(1).values.gather(1, place[:, None])
-    sign = torch.where(size >= least, grad.flatten(1).sign(), 0)
+    sign = torch.where((size >= least) & (size > 0), flat.sign(), 0)
     return (sign / sign.abs().sum(1, keepdim=True).clamp_min(1)).view(grad.shape)
 
 

@@ -7,8 +7,9 @@ from typing import ClassVar, NamedTuple, final
 import torch
 
 from saddlepoint import _tree
-from saddlepoint._typing import Batch, Mask, PerRow
+from saddlepoint._typing import Batch, PerRow
 from saddlepoint.attacks._gradient import check_steps
+from saddlepoint.attacks._halving import Halving, higher
 from saddlepoint.attacks._minimal import column
 from saddlepoint.attacks._sparse import Thinning, sparse_step
 from saddlepoint.attacks._starts import unit_draw
@@ -34,21 +35,6 @@ class Peak:
     x: Batch
     grad: Batch
     loss: PerRow
-
-
-@final
-@dataclass(frozen=True)
-class Halving:
-    """What decides about a row's step size: all (n,).
-
-    The loss at the last point; how often it rose since the last checkpoint; the highest loss at that checkpoint, and
-    whether the step was halved there.
-    """
-
-    last: PerRow
-    rises: PerRow
-    checked: PerRow
-    halved: Mask
 
 
 @final
@@ -95,7 +81,8 @@ class APGD(IterativeAttack[Climb]):
     Source:  Croce & Hein 2020, arXiv:2003.01690, Algorithm 1; L1: Croce & Hein 2021, arXiv:2103.01208, section 4.
     Departs:  projects onto ball and box at once, exactly (the authors in L2: one after the other). At the first
         checkpoint, where the authors' code compares the first loss with 0 and leaves the second condition out, it does
-        as the paper says. The share must be less than rho, as in the paper; the code also takes equality.
+        as the paper says; the share must be less than rho, as in the paper, not equal. In L1 a step passes over
+        features that the box stops, and rounds the number of the others down, not up.
     """
 
     steps: int = 100
@@ -131,7 +118,7 @@ class APGD(IterativeAttack[Climb]):
 
     def step(self, problem: Problem, state: Climb, seen: Seen, t: int) -> Climb:
         phase, t = state.phase, t - state.phase.turn
-        better = _higher(seen.loss, state.peak.loss) | (t == 0)
+        better = higher(seen.loss, state.peak.loss) | (t == 0)
         state = replace(state, peak=_tree.where(better, Peak(state.x, seen.grad, seen.loss), state.peak))
         if t == phase.steps:  # of a radius that was too wide
             return self._begin(problem, state.peak.x, self._after(phase))
@@ -140,11 +127,12 @@ class APGD(IterativeAttack[Climb]):
             eps = _radii(problem, phase.wide)
             control, size, back = state.control.next(state.peak.x, problem.x0, state.size, eps, t, phase.steps)
         else:
-            control, size, back = self._halve(state.control, state, seen, t)
+            best = state.peak.loss
+            control, size, back = state.control.next(seen.loss, best, state.size, self.rho, t, self.steps)
         x, grad = _tree.where(back, (state.peak.x, state.peak.grad), (state.x, seen.grad))
-        moved = replace(state, previous=state.x, size=size, control=control)
+        moved = replace(state, previous=x, size=size, control=control)
         if isinstance(control, Thinning):
-            step = sparse_step(grad, control.share) * column(size, x)
+            step = sparse_step(grad, control.share, x, problem.bounds) * column(size, x)
             return replace(moved, x=_scaled(problem, phase.wide).project(x + step, problem.x0, problem.bounds))
         z = problem.project(x + column(size, x) * problem.steepest_step(grad, x))
         inertia = (1 - self.alpha) * (x - state.previous) if t else 0
@@ -171,39 +159,8 @@ class APGD(IterativeAttack[Climb]):
         if isinstance(self.ball, L1):
             size, control = eps, Thinning.start(x, problem.x0, self.wide_start)
         else:
-            size, control = 2 * eps, Halving(none, none, none, torch.zeros_like(problem.y, dtype=torch.bool))
+            size, control = 2 * eps, Halving.start(eps)
         return Climb(x, x, Peak(x, torch.zeros_like(x), none), size, control, phase, phase.wide > 1)
-
-    def _halve(self, control: Halving, state: Climb, seen: Seen, t: int) -> tuple[Halving, PerRow, Mask]:
-        """The control after a look, the next step size, and which rows go back to their best point."""
-        if t == 0:
-            back = torch.zeros_like(control.halved)
-            return replace(control, last=seen.loss, checked=seen.loss), state.size, back
-        rises = control.rises + _higher(seen.loss, control.last)
-        since = _since_checkpoint(t, self.steps)
-        if not since:
-            return replace(control, last=seen.loss, rises=rises), state.size, torch.zeros_like(control.halved)
-        stuck = ~control.halved & (state.peak.loss <= control.checked)
-        back = (rises < self.rho * since) | stuck
-        control = Halving(seen.loss, torch.zeros_like(rises), state.peak.loss, back)
-        return control, torch.where(back, state.size / 2, state.size), back
-
-
-def _higher(loss: PerRow, old: PerRow) -> Mask:
-    """Rows whose loss rose by more than rounding, which differs with the size of the batch."""
-    return loss > old + 16 * torch.finfo(old.dtype).eps * old.abs()
-
-
-def _since_checkpoint(t: int, steps: int) -> int:
-    """The steps from the last checkpoint to this one, 0 where t is none.
-
-    p_{j+1} = p_j + max(p_j - p_{j-1} - .03, .06), here in hundredths.
-    """
-    before, p, last, mark = 0, 22, 0, math.ceil(22 * steps / 100)
-    while mark < t and p < 100:
-        before, p = p, p + max(p - before - 3, 6)
-        last, mark = mark, math.ceil(p * steps / 100)
-    return t - last if t == mark else 0
 
 
 def _scaled(problem: Problem, wide: float) -> Ball:
