@@ -31,7 +31,7 @@ help: ## Show this list
 	touch $@
 
 .venv/.peers: .venv/.dev benchmarks/constraints.txt # two without their dependencies, which ask for torchvision, and so for another torch
-	$(PIP) --constraint benchmarks/constraints.txt foolbox adversarial-robustness-toolbox
+	$(PIP) --constraint benchmarks/constraints.txt foolbox adversarial-robustness-toolbox pyautoattack
 	$(PIP) --constraint benchmarks/constraints.txt --no-deps torchattacks adv-lib
 	touch $@
 
@@ -82,6 +82,7 @@ bench: .venv/.peers ## Measure speed and strength, also against other libraries 
 	$(BIN)/python benchmarks/efficiency.py
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/minimum_norm.py
+	$(BIN)/python benchmarks/autoattack.py
 
 clean: ## Remove what was built, but neither .venv nor runs/
 	rm -rf build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -18,15 +18,15 @@ class Net(NamedTuple):
     y: torch.Tensor
 
 
-def load(name, rows):
-    """A model of the zoo on test digits, or ``resnet18``: untrained, on noise that bears its own predictions."""
+def load(name, rows, data="mnist10k:test"):
+    """A model of the zoo on test images, or ``resnet18``: untrained, on noise that bears its own predictions."""
     if name == "resnet18":
         module = freeze(resnet18())
         x = torch.rand(rows, 3, 32, 32, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             return Net(module, x, module(x).argmax(1))
-    data = sp.load_data("mnist10k:test")[:rows]
-    return Net(freeze(sp.load_model(name).module), data.x, data.y)
+    found = sp.load_data(data)[:rows]
+    return Net(freeze(sp.load_model(name).module), found.x, found.y)
 
 
 def freeze(module):

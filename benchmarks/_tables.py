@@ -24,6 +24,38 @@ def efficiency_page(cells):
     return "\n".join([*_measured(cells), *_table(head, rows)])
 
 
+def autoattack_page(cells):
+    """The page of benchmarks/autoattack.py."""
+    sides = {side: [c for c in cells.values() if c["case"]["side"] == side] for side in ("ours", "theirs")}
+    rows = []
+    for member, of_member in _grouped(sides["theirs"], "member"):
+        for model, found in _grouped(of_member, "model"):
+            mine = [c for c in sides["ours"] if (c["case"]["member"], c["case"]["model"]) == (member, model)]
+            if not mine:
+                continue
+            ours, theirs = ([100 * c["robust"] for c in cells] for cells in (mine, found))
+            allowed = _mean(theirs) + max(0.5, max(theirs) - min(theirs))
+            verdict = "yes" if _mean(ours) <= allowed + 1e-4 else "**no**"
+            case = found[0]["case"]
+            spent = [f"{_mean([sum(c['passes']) for c in cells]):.0f}" for cells in (mine, found)]
+            took = [f"{_mean([c['seconds'] for c in cells]):.0f} s" for cells in (mine, found)]
+            where = [member, model, case["eps"], case["rows"], f"{len(mine)}, {len(found)}"]
+            rows.append([*where, _seeds(ours), _seeds(theirs), f"{allowed:.2f}", verdict, *spent, *took])
+    head = ["member", "model", "eps", "rows", "seeds", "robust %: ours", "theirs", "allowed", "at par"]
+    head += ["passes a row: ours", "theirs", "time: ours", "theirs"]
+    lines = _measured(cells)[:-2]  # no pairs are timed here
+    return "\n".join([*lines, "", *_table(head, rows)])
+
+
+def _mean(values):
+    return sum(values) / len(values)
+
+
+def _seeds(values):
+    """Mean and range."""
+    return f"{_mean(values):.2f} ({min(values):.1f}–{max(values):.1f})"
+
+
 def fastest(cells):
     """Of cells of one model and attack, the peer against which we do worst where both do the same work."""
     return max((c for c in cells if c["case"]["setting"] == "same work"), key=lambda c: c["wall"][1])["case"]["peer"]
@@ -32,7 +64,7 @@ def fastest(cells):
 def _measured(cells):
     """Where and with what; one line for each environment among the cells."""
     cases = [cell["case"] for cell in cells.values()]
-    where = dict.fromkeys(", ".join(f"{key} {case[key]}" for key in ENVIRONMENT) for case in cases)
+    where = dict.fromkeys(", ".join(f"{key} {case[key]}" for key in ENVIRONMENT if key in case) for case in cases)
     pairs = sorted({case["pairs"] for case in cases if "pairs" in case})
     peers = sorted({f"{case['peer']} {case['version']}" for case in cases if "peer" in case})
     lines = [f"Measured with {line}." for line in where]

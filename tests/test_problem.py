@@ -482,3 +482,19 @@ def test_questions_ask_for_the_confidence_and_the_target(model, x, y):
     success = problem.ask(points, rows).success
     assert torch.equal(success, margin(model.logits(points), y[rows], target[rows]) >= 0.3)
     assert 0 < success.double().mean() < 1
+
+
+@pytest.mark.parametrize("keep", [Keep.MAX_LOSS, Keep.FIRST_SUCCESS])
+def test_of_points_that_are_free_to_leave_the_ball_those_inside_count(keep):
+    model = Classifier(LinearModel(torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, -0.5])))
+    x, y = torch.tensor([[0.4], [0.4]]), torch.tensor([0, 0])
+    problem = opened(model, x, y, PGD(ball=Linf(torch.tensor([0.2, 0.3])), keep=keep))
+    assert problem.look(torch.tensor([[0.8], [0.8]]), free=True).success.tolist() == [False, False]
+    assert torch.equal(problem.record.x, x)
+    assert problem.look(torch.tensor([[0.65], [0.65]]), free=True).success.tolist() == [False, True]
+    assert problem.record.settled_rows == (1 if keep is Keep.FIRST_SUCCESS else 0)
+    problem.look(torch.tensor([[0.45], [0.66]]), free=True)
+    result = problem.result()
+    assert result.success.tolist() == [False, True]
+    assert result.x.flatten().tolist() == pytest.approx([0.45, 0.65 if keep is Keep.FIRST_SUCCESS else 0.66])
+    assert result.solved_at.tolist() == [-1, 2]

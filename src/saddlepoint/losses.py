@@ -49,6 +49,36 @@ def margin(logits: Logits, y: Labels, aim: Labels | None = None) -> PerRow:
     return other - own if aim is None else own - other
 
 
+def difference_of_logits_ratio(logits: Logits, y: Labels, aim: Labels | None = None) -> PerRow:
+    """The margin over a spread of the highest logits z_(1) >= z_(2) >= ..., so that neither shift nor scale matters.
+
+    Away from y: -(z_y - max_{j != y} z_j) / (z_(1) - z_(3)).
+    Towards an aim t: -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2).
+    With fewer classes than that, 3 and 4, it is :func:`margin`.
+
+    Args:  logits (n, k), any real scale, k >= 2;  y, aim (n,) class indices.
+    Returns:  (n,), no unit; positive exactly when the attack succeeds, with an aim only if no third class is higher.
+    Source:  Croce & Hein 2020, arXiv:2003.01690, Eqs. (6) and (7).
+    Departs:  a spread of zero counts as 1, where the authors add 1e-12 to every spread; for an aim that is y itself the
+        highest other logit stands for z_y.
+
+    >>> difference_of_logits_ratio(torch.tensor([[4.0, 2.0, 0.0]]), torch.tensor([0]))
+    tensor([-0.5000])
+    """
+    k = logits.shape[1]
+    if k < (3 if aim is None else 4):
+        return margin(logits, y, aim)
+    own, other = logits.gather(1, y[:, None]).squeeze(1), logits.scatter(1, y[:, None], -torch.inf).amax(1)
+    if aim is None:
+        top = logits.topk(3, 1).values
+        gap, spread = other - own, top[:, 0] - top[:, 2]
+    else:
+        top, towards = logits.topk(4, 1).values, logits.gather(1, aim[:, None]).squeeze(1)
+        gap, spread = towards - torch.where(aim == y, other, own), top[:, 0] - (top[:, 2] + top[:, 3]) / 2
+    ratio = gap / torch.where(spread > torch.finfo(spread.dtype).tiny, spread, 1)
+    return torch.where(gap == spread, ratio.detach(), ratio)  # 1 wherever y is third: no gradient, not even of rounding
+
+
 def fooled(logits: Logits, y: Labels, target: Labels | None = None) -> Mask:
     """Rows whose prediction is the target, or is not y where no target is given."""
     predicted = logits.argmax(1)

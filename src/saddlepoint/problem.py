@@ -153,11 +153,14 @@ class Problem:
         """The unit step that gains most on a linear loss of this gradient; from x, where that is given."""
         return self.ball.steepest_step(grad, x, self.bounds)
 
-    def look(self, x: Batch, *, gradient: bool = True, graph: bool = False, aim: Labels | None = None) -> Seen:
+    def look(
+        self, x: Batch, *, gradient: bool = True, graph: bool = False, aim: Labels | None = None, free: bool = False
+    ) -> Seen:
         """Evaluate the points x (n, *f), count the passes, keep the best.
 
         Args:  gradient: also return the gradient of the loss; its entries that are not finite are 0.
             graph: also keep what :meth:`gradients` needs;  aim: (n,) class that the loss steers to, not the problem's.
+            free: points may lie outside the ball; those that do are neither successes nor kept.
         """
         with torch.set_grad_enabled(gradient or graph):
             x = x.detach().requires_grad_(gradient or graph)
@@ -166,8 +169,8 @@ class Problem:
             grad = self._gradient(loss, x) if gradient else x.new_empty(0)
         kept = (x, logits) if graph else None
         logits, loss, x = logits.detach(), loss.detach(), x.detach()
-        success, defined, distance = self._judge(x, logits)
-        finite = self.record.update(x, loss, success, defined, distance, grad.sum())
+        success, defined, rank = self._judge(x, logits, loss, free)
+        finite = self.record.update(x, rank, success, defined, grad.sum())
         return Seen(logits, loss, grad if finite else grad.nan_to_num(0.0, 0.0, 0.0), success, kept)
 
     def gradients(self, seen: Seen, cotangents: Tensor) -> Tensor:
@@ -248,14 +251,16 @@ class Problem:
         if self.empty or record.late:
             raise Spent
 
-    def _judge(self, x: Batch, logits: Logits) -> tuple[Mask, Mask, PerRow | None]:
-        """Which points fool as asked for, which are defined, and how far they are where that decides what is kept."""
+    def _judge(self, x: Batch, logits: Logits, loss: PerRow, free: bool) -> tuple[Mask, Mask, PerRow]:
+        """Which points fool as asked for, which are defined, and what each is ranked by, -inf if it cannot be kept."""
         success, finite = self._fools(logits, self.y, self.target), defined(logits)
-        if self.record.keep is not Keep.MIN_DISTANCE:
-            return success, finite, None
+        least = self.record.keep is Keep.MIN_DISTANCE
+        if not (least or free):
+            return success, finite, loss
         distance = self.ball.distance(x, self.x0)
-        most = self.ball.radius(distance) + SLACK * self.bounds.width  # the rounding of a point on the sphere
-        return success & (distance <= most), finite, distance
+        inside = distance <= self.ball.radius(distance) + SLACK * self.bounds.width  # the rounding of the sphere
+        success &= inside
+        return success, finite, torch.where(success if least else inside, -distance if least else loss, -torch.inf)
 
     def _fools(self, logits: Logits, y: Labels, target: Labels | None) -> Mask:
         success = fooled(logits, y, target) & defined(logits)

@@ -101,26 +101,22 @@ class Record:
     def _asked(self, rows: Tensor) -> int | Tensor:
         return self.asked[rows] if isinstance(self.asked, Tensor) else self.asked
 
-    def update(
-        self, x: Batch, loss: PerRow, success: Mask, defined: Mask, distance: PerRow | None, total: Tensor
-    ) -> bool:
-        """Keep what is better than the best so far; ``distance``, given for MIN_DISTANCE, then ranks the points.
+    def update(self, x: Batch, rank: PerRow, success: Mask, defined: Mask, total: Tensor) -> bool:
+        """Keep what is better than the best so far: a success, then the higher rank; -inf is never kept.
 
+        Args:  rank: the loss, or minus the distance under MIN_DISTANCE;  total: any number.
         Returns:  whether ``total``, a number, is finite; told here so that a step asks the device only once.
         """
         if self.keep is Keep.LAST:
             return math.isfinite(total)
-        rank = loss if distance is None else -distance
         first, higher = success & ~self.success, (success == self.success) & (rank > self.rank)
         better = defined & ~self.settled & (first | higher)
-        if distance is not None:
-            better &= success
         new = first & better
         over = ~defined
         if self.keep is Keep.FIRST_SUCCESS:
             over = over | success
-        elif distance is not None:
-            over = over | (success & (distance == 0))
+        elif self.keep is Keep.MIN_DISTANCE:
+            over = over | (success & (rank == 0))
         rare = (new | (over & ~self.settled)).any()
         event, total_value = torch.stack([rare.to(total.dtype), total]).tolist()
         self.rank = torch.where(better, rank, self.rank)

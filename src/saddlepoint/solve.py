@@ -17,8 +17,9 @@ from saddlepoint.result import AttackResult, Keep
 class State(Protocol):
     """What an attack carries from step to step: tensors with one entry per row, or shared values.
 
-    Two more fields are read where they exist: ``done`` (n,), rows that the attack itself has finished, solved or not,
-    and ``aim`` (n,), the class that the loss of the next look steers to.
+    Three more fields are read where they exist: ``done`` (n,), rows that the attack itself has finished, solved or not;
+    ``aim`` (n,), the class that the loss of the next look steers to; and ``free``, whether x may lie outside the ball:
+    points that do are looked at, but neither succeed nor are kept.
     """
 
     @property
@@ -117,11 +118,12 @@ def search(attack: IterativeAttack[Any], problem: Problem) -> None:
         state, length = attack.init(problem), attack.length(problem)
         for t in range(length + 1):  # the last point is looked at too: no wasted update
             problem, state = problem.shrink(state, t, eager=attack.needs_graph)  # a step there is many passes
-            problem.record.put(state.x)
-            last = t == length
+            last, free = t == length, getattr(state, "free", False)
+            if not free:
+                problem.record.put(state.x)
             if problem.empty or (last and attack.keep is Keep.LAST):
                 break
-            grad, graph, aim = attack.needs_gradient and not last, attack.needs_graph, getattr(state, "aim", None)
-            seen = problem.look(state.x, gradient=grad, graph=graph and not last, aim=aim)
+            grad, graph = attack.needs_gradient and not last, attack.needs_graph and not last
+            seen = problem.look(state.x, gradient=grad, graph=graph, aim=getattr(state, "aim", None), free=free)
             if not last:
                 state = attack.step(problem, state, seen, t)

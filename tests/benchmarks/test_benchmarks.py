@@ -143,3 +143,17 @@ def test_every_minimum_norm_task_has_a_title_and_the_files_of_its_attack(module)
     for task in [*tasks.OURS, "l-bfgs"]:
         assert tasks.files(task), task
         assert all((folder / f"{name}.py").exists() for name in tasks.files(task))
+
+
+def member(side, seed, robust):
+    case = {"kind": "member", "side": side, "member": "apgd-ce", "model": "net", "eps": 0.3, "rows": 500, "seed": seed}
+    return {"case": {**case, "torch": "2"}, "robust": robust, "passes": [100.0, 99.0], "seconds": 7.0}
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(0.889, "yes"), (0.8925, "**no**")])
+def test_a_member_is_at_par_within_half_a_point_or_the_range_of_theirs(module, ours, verdict):
+    cells = {str(i): member("theirs", i, robust) for i, robust in enumerate((0.880, 0.886, 0.886))}
+    page = module("_tables").autoattack_page({**cells, "ours": member("ours", 0, ours)})
+    row = f"| apgd-ce | net | 0.3 | 500 | 1, 3 | {100 * ours:.2f} ({100 * ours:.1f}–{100 * ours:.1f}) "
+    assert row + f"| 88.40 (88.0–88.6) | 89.00 | {verdict} | 199 | 199 | 7 s | 7 s |" in page
+    assert module("_tables").autoattack_page(cells).count("\n| ") == 1, "without ours there is nothing to compare"

@@ -1,5 +1,6 @@
 """Attacks: the inner maximisation."""
 
+from saddlepoint.attacks.apgd import APGD as APGD
 from saddlepoint.attacks.bim import BIM as BIM
 from saddlepoint.attacks.combinators import Bisect as Bisect
 from saddlepoint.attacks.combinators import Cascade as Cascade
@@ -10,6 +11,7 @@ from saddlepoint.attacks.cw_l2 import CWL2 as CWL2
 from saddlepoint.attacks.cw_linf import CWLinf as CWLinf
 from saddlepoint.attacks.ddn import DDN as DDN
 from saddlepoint.attacks.deepfool import DeepFool as DeepFool
+from saddlepoint.attacks.fab import FAB as FAB
 from saddlepoint.attacks.fgsm import FGSM as FGSM
 from saddlepoint.attacks.fmn import FMN as FMN
 from saddlepoint.attacks.from_callable import FromCallable as FromCallable
@@ -22,10 +24,12 @@ from saddlepoint.attacks.pgd import PGD as PGD
 from saddlepoint.attacks.square import Square as Square
 
 __all__ = [
+    "APGD",
     "BIM",
     "CWL0",
     "CWL2",
     "DDN",
+    "FAB",
     "FGSM",
     "FMN",
     "ILLC",

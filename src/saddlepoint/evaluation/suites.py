@@ -12,7 +12,7 @@ from saddlepoint import attacks as library
 from saddlepoint.balls import Ball
 from saddlepoint.errors import SettingError, SpecError, shown, unknown
 from saddlepoint.evaluation.values import READERS, UNREADABLE
-from saddlepoint.losses import Loss, cross_entropy, margin
+from saddlepoint.losses import Loss, cross_entropy, difference_of_logits_ratio, margin
 from saddlepoint.result import Keep
 from saddlepoint.solve import Attack, IterativeAttack
 
@@ -20,7 +20,7 @@ Named: TypeAlias = str | Mapping[str, Any]
 """An attack by name, ``"pgd"``, or with settings, ``{"name": "pgd", "steps": 100}``."""
 
 DEFAULT = ("fgsm", "bim", "mi-fgsm", "pgd", "illc")
-LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (cross_entropy, margin)}
+LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (cross_entropy, difference_of_logits_ratio, margin)}
 _OURS = ("ball", "keep")  # set by the evaluation
 _BISECT = "-bisect"
 
