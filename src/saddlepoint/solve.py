@@ -18,7 +18,7 @@ class State(Protocol):
     """What an attack carries from step to step: tensors with one entry per row, or shared values.
 
     Three more fields are read where they exist: ``done`` (n,), rows that the attack itself has finished, solved or not;
-    ``aim`` (n,), the class that the loss of the next look steers to; and ``free``, whether x may lie outside the ball:
+    ``aim`` (n,), the class that the loss of the next look steers to; and ``roams``, whether x may lie outside the ball:
     points that do are looked at, but neither succeed nor are kept.
     """
 
@@ -118,7 +118,7 @@ def search(attack: IterativeAttack[Any], problem: Problem) -> None:
         state, length = attack.init(problem), attack.length(problem)
         for t in range(length + 1):  # the last point is looked at too: no wasted update
             problem, state = problem.shrink(state, t, eager=attack.needs_graph)  # a step there is many passes
-            last, free = t == length, getattr(state, "free", False)
+            last, free = t == length, getattr(state, "roams", False)
             if not free:
                 problem.record.put(state.x)
             if problem.empty or (last and attack.keep is Keep.LAST):

@@ -2,20 +2,21 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
 
-from saddlepoint.attacks import FGSM, PGD, EachTarget, FromCallable
-from saddlepoint.balls import Linf
+from saddlepoint.attacks import APGD, FGSM, PGD, EachTarget, FromCallable
+from saddlepoint.balls import L1, L2, Linf
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError, SpecError
 from saddlepoint.evaluation import checked_plan, evaluate
 from saddlepoint.evaluation import plan as planning
 from saddlepoint.evaluation import run as run_plan
-from saddlepoint.evaluation.ensembles import Member, Suite
+from saddlepoint.evaluation.ensembles import SUITES, Member, Suite
 from saddlepoint.evaluation.suites import described, recognisable
-from saddlepoint.losses import margin
+from saddlepoint.losses import cross_entropy, difference_of_logits_ratio, margin
 from saddlepoint.problem import Limits
 from saddlepoint.records import FOOLED, HELD
 from saddlepoint.result import Keep
@@ -160,3 +161,28 @@ def test_bad_suites_are_refused_with_a_remedy(net, data):
         checked_plan(models, data, balls=[BALL], suite="autoatack")
     with pytest.raises(SettingError, match="leave the target out"):
         checked_plan(models, data, balls=[BALL], suite=SUITE, target="least-likely")
+
+
+@pytest.mark.parametrize("ball", [Linf(0.05), L2(0.3), L1(1.0)], ids=lambda ball: ball.norm)
+def test_autoattack_is_at_least_as_strong_as_its_first_member(net, data, ball):
+    found = evaluate({"net": Classifier(net)}, data, balls=[ball], suite="autoattack").record
+    attacks = threat(found).attacks
+    assert [attack.name for attack in attacks] == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    alone = APGD(ball=ball, keep=FIRST, wide_start=ball.norm == "l1")
+    apart = threat(evaluate({"net": Classifier(net)}, data, balls=[ball], attacks=[alone]).record).worst.count
+    assert 0 < threat(found).worst.count <= apart < found.models[0].clean.count
+    assert attacks[-1].backwards == 0
+
+
+def test_autoattack_has_the_published_numbers_of_steps():
+    ce, targeted, fab, square = (member.attack for member in SUITES["autoattack"].members(BALL))
+    assert (ce.steps, targeted.attack.steps, targeted.classes) == (100, 100, 9)
+    assert (fab.attack.steps, fab.classes, square.steps) == (100, 9, 5000)
+    assert ce.loss is cross_entropy
+    assert targeted.attack.loss is difference_of_logits_ratio
+    assert SUITES["autoattack"].members(L1(1.0))[0].attack.times == 5
+
+
+def test_a_suite_needs_a_radius(net, data):
+    with pytest.raises(SettingError, match="needs a radius"):
+        checked_plan({"net": Classifier(net)}, data, balls=[Linf(math.inf)], suite="autoattack")

@@ -42,7 +42,7 @@ class Peak:
 class Climb:
     """A point x and the one before it (n, *f), the best so far, the step size (n,), and what decides about it.
 
-    ``free``: x may lie outside the ball, since the radius of the phase is more than eps.
+    ``roams``: x may lie outside the ball, since the radius of the phase is more than eps.
     """
 
     x: Batch
@@ -51,7 +51,7 @@ class Climb:
     size: PerRow
     control: Halving | Thinning
     phase: Phase
-    free: bool
+    roams: bool
 
 
 @final

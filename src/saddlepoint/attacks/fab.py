@@ -29,14 +29,14 @@ _DUAL = {"l1": math.inf, "l2": 2.0, "linf": 1.0}
 class Nearing:
     """A point x (n, *f), the steps taken, whether x was drawn back from beyond the boundary, rows that are done: (n,).
 
-    ``free``: x may lie outside the ball.
+    ``roams``: x may lie outside the ball.
     """
 
     x: Batch
     taken: Labels
     drawn: Mask
     done: Mask
-    free: bool
+    roams: bool
 
 
 class Plane(NamedTuple):

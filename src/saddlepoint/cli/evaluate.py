@@ -58,7 +58,7 @@ def evaluate(
     models, data = planning.models_and_data(file, specs or [], weights)
     threats = planning.balls(file, norm, eps, "attacks", attacks)
     named = planning.attacks(file, "attacks", attacks, threats[0])
-    chosen = planning.suite(file, suite, target)
+    chosen = planning.suite(file, suite, target, threats)
     with file.at("fail_under"):
         if fail_under is not None and not 0 <= fail_under <= 100:
             raise SettingError(f"--fail-under {fail_under:g} must lie in [0, 100], in percent")

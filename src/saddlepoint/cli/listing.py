@@ -9,6 +9,7 @@ from saddlepoint.cli import common
 from saddlepoint.data import data_specs
 from saddlepoint.defenses.training.recipes import RECIPES
 from saddlepoint.evaluation import attack_classes
+from saddlepoint.evaluation.ensembles import SUITES
 from saddlepoint.models import zoo_card, zoo_names
 
 
@@ -17,6 +18,7 @@ def listing() -> None:
     screen = common.console()
     for title, rows in (
         ("attacks", [(name, _first_line(cls)) for name, cls in sorted(attack_classes().items())]),
+        ("suites", [(name, suite.about) for name, suite in SUITES.items()]),
         ("norms", [(name, _first_line(cls)) for name, cls in common.BALLS.items()]),
         ("models", [(f"zoo:{name}", str(zoo_card(name).get("description", ""))) for name in zoo_names()]),
         ("data sets", [(spec, "") for spec in data_specs()]),

@@ -177,7 +177,7 @@ def attacks(file: Given, key: str, text: str, ball: Ball) -> list[Named]:
     return [entry for _, entry in named]
 
 
-def suite(file: Given, name: str | None, target: str) -> Suite | None:
+def suite(file: Given, name: str | None, target: str, balls: Sequence[Ball]) -> Suite | None:
     """The suite of --suite, or of the file.
 
     Raises:  SpecError for an unknown name, or where attacks are named, too.
@@ -187,7 +187,7 @@ def suite(file: Given, name: str | None, target: str) -> Suite | None:
     with file.at("suite"):
         if file.names("attacks"):
             raise SpecError(f"suite={name!r} stands beside attacks; keep one of the two")
-        return as_suite(name, target)
+        return as_suite(name, target, balls)
 
 
 def _entries(file: Given, key: str, text: str) -> list[tuple[str, Named]]:

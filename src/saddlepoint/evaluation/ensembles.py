@@ -1,17 +1,22 @@
 """Suites: attacks by one name, each run on what those before it left standing."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from torch import Tensor
+
 from saddlepoint._typing import Batch, Labels
+from saddlepoint.attacks import APGD, FAB, EachTarget, Restarts, Square
 from saddlepoint.attacks._turns import ball_of
-from saddlepoint.balls import Ball
+from saddlepoint.balls import L1, Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import ArgumentTypeError, SettingError, shown, unknown
+from saddlepoint.losses import difference_of_logits_ratio
 from saddlepoint.noise import Noise
 from saddlepoint.problem import Limits
-from saddlepoint.result import AttackResult
+from saddlepoint.result import AttackResult, Keep
 from saddlepoint.solve import Attack
 
 
@@ -55,16 +60,40 @@ class Suite:
     members: Callable[[Ball], Sequence[Attack]]
 
 
-SUITES: dict[str, Suite] = {}
+def autoattack(ball: Ball) -> list[Member]:
+    """APGD on cross-entropy, APGD and FAB towards the likeliest wrong classes, Square.
+
+    Args:  ball: Linf, L2 or L1; in L1 as published for it: five starts and a wide one, five classes in place of nine.
+    Source:  Croce & Hein 2020, arXiv:2003.01690, section 6, the version "standard"; L1: arXiv:2103.01208.
+    Departs:  members are this package's: see the departures of each. A row leaves at its first success.
+    """
+    first, thin = Keep.FIRST_SUCCESS, isinstance(ball, L1)
+    plain = APGD(ball=ball, keep=first, wide_start=thin)
+    ratio = APGD(ball=ball, keep=first, loss=difference_of_logits_ratio, wide_start=thin)
+    classes = 5 if thin else 9
+    return [
+        Member(name="apgd-ce", attack=Restarts(attack=plain, times=5) if thin else plain),
+        Member(name="apgd-t", attack=EachTarget(attack=ratio, classes=classes)),
+        Member(name="fab-t", attack=EachTarget(attack=FAB(ball=ball, keep=first), classes=classes)),
+        Member(name="square", attack=Square(ball=ball, keep=first)),
+    ]
+
+
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in [
+        Suite("autoattack", "APGD-CE, APGD-T, FAB-T, Square: the members of AutoAttack's standard version", autoattack)
+    ]
+}
 """Every suite by its name."""
 
 
-def as_suite(suite: str | Suite, target: str) -> Suite:
+def as_suite(suite: str | Suite, target: str, balls: Sequence[Ball] = ()) -> Suite:
     """The suite of that name.
 
     Raises:
         SpecError: for an unknown name.
-        SettingError: if rows are to reach a target: members choose aims of their own.
+        SettingError: if rows are to reach a target: members choose aims of their own; or if a ball has no radius.
     """
     if isinstance(suite, str):
         if suite not in SUITES:
@@ -77,4 +106,6 @@ def as_suite(suite: str | Suite, target: str) -> Suite:
             f"target={target!r} does not go with the suite {suite.name}, whose members choose their aims; "
             "leave the target out, or give attacks in place of the suite"
         )
+    if any(isinstance(ball, Ball) and not isinstance(ball.eps, Tensor) and math.isinf(ball.eps) for ball in balls):
+        raise SettingError(f"the suite {suite.name} needs a radius in input units, such as eps 8/255; give one")
     return suite

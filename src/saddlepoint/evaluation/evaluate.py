@@ -95,8 +95,8 @@ def checked_plan(
     suite: str | Suite | None = None,
 ) -> Plan:
     """The jobs of an evaluation, after a look at everything that was given; arguments and errors as in evaluate."""
+    chosen = None if suite is None else as_suite(suite, target, balls)
     asked.check(models, data, balls, attacks, target=target, seed=seed, batch_size=batch_size, limits=limits)
-    chosen = None if suite is None else as_suite(suite, target)
     unique = list(dict.fromkeys(balls))
     plan = make_plan(models, data, unique, attacks, target=target, seed=seed, limits=limits, suite=chosen)
     for subject in plan.subjects:
