@@ -13,9 +13,10 @@ X0 = torch.zeros(4, 2)
 def seen(record, value, loss, success=(False,) * 4, defined=(True,) * 4, distance=None):
     x = torch.full((len(record.live), 2), value)
     take = record.live
-    distance = None if distance is None else torch.tensor(distance)[take]
-    args = torch.tensor(loss)[take], torch.tensor(success)[take], torch.tensor(defined)[take], distance
-    return record.update(x, *args, torch.zeros(()))
+    rank, success, defined = (torch.tensor(values)[take] for values in (loss, success, defined))
+    if distance is not None:
+        rank = torch.where(success, -torch.tensor(distance)[take], -torch.inf)
+    return record.update(x, rank, success, defined, torch.zeros(()))
 
 
 def test_loss_decides_among_failures_and_success_comes_first():
@@ -79,8 +80,8 @@ def test_update_tells_whether_the_gradients_are_finite():
     for keep in (Keep.MAX_LOSS, Keep.LAST):
         record = Record(X0, keep)
         flags = torch.zeros(4, dtype=torch.bool)
-        assert record.update(X0, torch.zeros(4), flags, ~flags, None, torch.tensor(1.0)) is True
-        assert record.update(X0, torch.zeros(4), flags, ~flags, None, torch.tensor(torch.nan)) is False
+        assert record.update(X0, torch.zeros(4), flags, ~flags, torch.tensor(1.0)) is True
+        assert record.update(X0, torch.zeros(4), flags, ~flags, torch.tensor(torch.nan)) is False
 
 
 def answers(values):
