@@ -39,10 +39,10 @@ def walked(attack, model, x, y):
     problem = Problem.open(attack, model, x, y, None, Noise(0), Limits(shrink_at=0))
     state, states = attack.init(problem), []
     for t in range(attack.length(problem)):
-        seen = problem.look(state.x, free=state.free)
+        seen = problem.look(state.x, free=state.roams)
         states.append((state, seen))
         state = attack.step(problem, state, seen, t)
-    return problem, [*states, (state, problem.look(state.x, free=state.free))]
+    return problem, [*states, (state, problem.look(state.x, free=state.roams))]
 
 
 @pytest.mark.usefixtures("unchecked")
