@@ -80,7 +80,7 @@ def plan():
     yield "jsma, art", _case("jsma against", "jsma", LENET, 10, **seen), jsma_against_art
     yield "jsma, pair of 150,528", _case("pair", "jsma", "random slopes", 1, features=150_528), partial(pair, "wide")
     yield "jsma, anti-correlated", _case("pair", "jsma", "a = -b", 1, features=4096), partial(pair, "anti")
-    for const in (0.3, 3.0):
+    for const in (0.3, 1.0, 3.0):
         case = _case("scipy", "l-bfgs", DIGITS, 100, const=const)
         yield f"l-bfgs, c = {const:g}", case, partial(fixed_constant, const)
     yield "l-bfgs, search", _case("search", "l-bfgs", DIGITS, 100), whole_search
