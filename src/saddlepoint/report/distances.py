@@ -83,6 +83,7 @@ def table(group: Group) -> list[tuple[str, list[Cell | None]]]:
 def steps(found: Distances, rows: int, eps: float | None) -> Steps:
     """The rows that stand beyond every distance, from 0 to eps, or to the largest that was found.
 
+    >>> from saddlepoint.records import distances
     >>> steps(distances([2.0, 1.0, 1.0], unsolved=1), rows=5, eps=None)
     Steps(x=[0.0, 1.0, 2.0], held=[4, 2, 1], rows=5)
     """

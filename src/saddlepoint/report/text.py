@@ -87,6 +87,7 @@ def measure(value: float | None) -> str:
 def quartiles(found: Distances, eps: float | None) -> tuple[str, str, str]:
     """The quartiles of distances; one that falls on an unsolved row is above eps, or above the largest that was found.
 
+    >>> from saddlepoint.records import distances
     >>> quartiles(distances([1.2345, 2.0], unsolved=2), None), quartiles(distances([], unsolved=1), 0.3)
     (('1.23', '2', '> 2'), ('> 0.3', '> 0.3', '> 0.3'))
     """
