@@ -15,7 +15,6 @@ import saddlepoint as sp
 from saddlepoint.attacks import CWL0, CWL2, DDN, FMN, JSMA, CWLinf, DeepFool
 from saddlepoint.balls import L0, L1
 
-STEPS = {"deepfool": 50, "deepfool-linf": 50, "ddn": 300, "fmn-l0": 100, "fmn-l1": 100, "fmn-l2": 100, "fmn-linf": 100}
 OURS = {
     "deepfool": DeepFool(steps=50),
     "deepfool-linf": DeepFool(ball=sp.Linf(math.inf), steps=50),
@@ -152,4 +151,4 @@ def prepare(peer, net, task):
         return PEERS[peer][0](task)(net)
 
 
-__all__ = ["NOTES", "OURS", "PEERS", "STEPS", "files", "peer_version", "prepare", "saddlepoint"]
+__all__ = ["NOTES", "OURS", "PEERS", "files", "peer_version", "prepare", "saddlepoint"]

@@ -112,12 +112,12 @@ def _pair(cells):
             c["case"]["model"],
             f"{c['case']['features']:,}",
             f"{c['ms']:.1f}",
-            f"{c['MB']:.0f}",
+            f"{c['peak MB']:.0f}",
             "yes" if c["right"] else "NO",
         ]
         for c in cells
     ]
-    head = ["slopes", "features", "ms a row", "MB", "equal to trying all pairs"]
+    head = ["slopes", "features", "ms a row", "peak MB of the process", "equal to trying all pairs"]
     return ["**JSMA, the choice of one pair**", "", *_table(head, rows)]
 
 
