@@ -125,7 +125,7 @@ def test_no_space_left(make_net, batch, tmp_path):
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 16), torch.nn.Linear(16, 3))
         kept = checkpoint.Checkpoint(Path({str(path)!r}), {{}})
         run = checkpoint.Run(net, (adam := torch.optim.Adam(net.parameters())),
-                             torch.optim.lr_scheduler.ConstantLR(adam), 0, [], [])
+                             torch.optim.lr_scheduler.ConstantLR(adam), 0, [], [], {{}})
         try:
             kept.keep(run)
         except Exception as error:

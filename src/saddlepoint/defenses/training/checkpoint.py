@@ -25,6 +25,7 @@ class Run:
 
     Args:
         done: batches done;  losses: of the batches of the current epoch;  means: of the epochs that are complete.
+        memory: what the objective keeps from batch to batch.
     """
 
     module: nn.Module
@@ -33,6 +34,7 @@ class Run:
     done: int
     losses: list[Tensor]
     means: list[float]
+    memory: dict[str, Tensor]
 
 
 @final
@@ -71,7 +73,9 @@ class Checkpoint:
         run.optimizer.load_state_dict({"state": state, "param_groups": told["groups"]})
         run.cycle.load_state_dict(told["cycle"])
         run.done, run.means = told["done"], told["means"]
-        run.losses = list(tensors["losses"].to(next(run.module.parameters()).device))
+        device = next(run.module.parameters()).device
+        run.losses = list(tensors["losses"].to(device))
+        run.memory.update({name: tensor.to(device) for name, tensor in _under("memory", tensors).items()})
         _set_generators(_under("generator", tensors))
 
     def keep(self, run: Run) -> None:
@@ -86,6 +90,7 @@ class Checkpoint:
         for number, entries in optimizer["state"].items():
             tensors.update({f"optimizer.{number}.{what}": tensor for what, tensor in entries.items()})
         tensors.update({f"generator.{name}": tensor for name, tensor in _generators().items()})
+        tensors.update({f"memory.{name}": tensor for name, tensor in run.memory.items()})
         tensors["losses"] = torch.stack(run.losses) if run.losses else torch.zeros(0)
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         told = {

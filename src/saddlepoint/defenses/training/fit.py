@@ -80,7 +80,7 @@ def fit(
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, schedule.peak, total_steps=max(total, 2), pct_start=schedule.rise, cycle_momentum=False
     )
-    run = Run(module, optimizer, cycle, 0, [], [])
+    run = Run(module, optimizer, cycle, 0, [], [], {})
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(schedule.seed)  # dropout draws from torch's own generator
         if checkpoint is not None:
@@ -91,7 +91,9 @@ def fit(
             inputs = x[rows].to(device)
             if schedule.shift:
                 inputs = shift(inputs, drawn, schedule.shift)
-            loss = objective(module, inputs, y[rows].to(device), noise=drawn, progress=run.done / total)
+            labels = y[rows].to(device)
+            points = objective.points(module, inputs, labels, noise=drawn, progress=run.done / total, memory=run.memory)
+            loss = objective.loss(module, inputs, points, labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

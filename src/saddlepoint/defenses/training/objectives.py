@@ -1,7 +1,7 @@
 """What training minimises: functions of (module, x, y) that return one differentiable number."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol, final
+from typing import Protocol, TypeAlias, final
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,16 +16,23 @@ from saddlepoint.problem import Limits, Problem
 from saddlepoint.result import Keep
 from saddlepoint.solve import search
 
+Memory: TypeAlias = dict[str, Tensor]
+
 
 class Objective(Protocol):
-    """The outer minimum."""
+    """The outer minimum, in two halves: where the loss is taken, and the loss there."""
 
-    def __call__(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float) -> Tensor:
-        """The loss of a batch x (n, *f) with labels y (n,), a scalar; its gradient reaches the parameters.
+    def points(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float, memory: Memory) -> Batch:
+        """The inputs (n, *f) that the loss is about, such as adversarial ones; no gradient of parameters is taken.
 
         Args:
-            noise: bound to the rows' ids and this step;  progress: share of the training done, in [0, 1].
+            x: (n, *f), input units;  y: (n,);  noise: bound to the rows' ids and this epoch.
+            progress: share of the training done, in [0, 1].
+            memory: the objective's own tensors by name, changed in place; empty at first, kept from batch to batch.
         """
+
+    def loss(self, module: nn.Module, x: Batch, points: Batch, y: Labels) -> Tensor:
+        """The loss of a batch, a scalar; its gradient reaches the parameters of the module."""
 
 
 @final
@@ -33,8 +40,11 @@ class Objective(Protocol):
 class Standard:
     """Mean cross-entropy on clean inputs."""
 
-    def __call__(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float) -> Tensor:
-        return functional.cross_entropy(module(x), y)
+    def points(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float, memory: Memory) -> Batch:
+        return x
+
+    def loss(self, module: nn.Module, x: Batch, points: Batch, y: Labels) -> Tensor:
+        return functional.cross_entropy(module(points), y)
 
 
 @final
@@ -63,9 +73,12 @@ class Adversarial:
         if isinstance(self.attack.ball.eps, Tensor):
             raise SettingError("the attack has one eps per row; adversarial training needs one eps")
 
-    def __call__(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float) -> Tensor:
+    def points(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float, memory: Memory) -> Batch:
         ball, share = self.attack.ball, min(1.0, progress / self.warmup) if self.warmup else 1.0
         attack = replace(self.attack, keep=Keep.LAST, ball=replace(ball, eps=ball.eps * share))
         problem = Problem.open(attack, Classifier(module, bounds=self.bounds), x, y, None, noise, Limits())
         search(attack, problem)
-        return functional.cross_entropy(module(problem.record.points()), y)
+        return problem.record.points()
+
+    def loss(self, module: nn.Module, x: Batch, points: Batch, y: Labels) -> Tensor:
+        return functional.cross_entropy(module(points), y)
