@@ -22,8 +22,9 @@ from _passes import passes, watched
 from _tables import autoattack_page
 
 import saddlepoint as sp
-from saddlepoint.attacks import APGD, FAB, EachTarget
+from saddlepoint.attacks import APGD, FAB, Cascade, EachTarget, Square
 from saddlepoint.cli.main import _keep_memory
+from saddlepoint.evaluation.ensembles import SUITES
 from saddlepoint.losses import difference_of_logits_ratio
 
 THREADS, ROWS, SEEDS = 1, 500, 3
@@ -35,9 +36,11 @@ PARTS = [
     "_sparse",
     "_starts",
     "_turns",
+    "_windows",
     "apgd",
     "combinators",
     "fab",
+    "square",
 ]
 THREATS = [("zoo:mnist-pgd", "mnist10k:test", 0.3), ("zoo:fashion-pgd", "fashion-mnist:test", 0.1)]
 FIRST = sp.Keep.FIRST_SUCCESS
@@ -45,6 +48,8 @@ MEMBERS = {  # by their names there; the suite ``standard`` is a member, too
     "apgd-ce": lambda ball: APGD(ball=ball, keep=FIRST),
     "apgd-t": lambda ball: EachTarget(attack=APGD(ball=ball, keep=FIRST, loss=difference_of_logits_ratio)),
     "fab-t": lambda ball: EachTarget(attack=FAB(ball=ball, keep=FIRST)),
+    "square": lambda ball: Square(ball=ball, keep=FIRST),
+    "standard": lambda ball: Cascade(attacks=SUITES["autoattack"].members(ball)),
 }
 nets = cache(load)
 
