@@ -54,7 +54,8 @@ def test_each_member_is_given_what_those_before_it_left(net, data):
     standing = record.models[0].clean.count
     for attack in attacks:
         assert attack.attacked == standing
-        standing -= attack.fooled
+        assert attack.added == attack.fooled
+        standing -= attack.added
         assert attack.robust.count == standing == attack.verdicts.count(HELD)
     assert attacks[0].fooled > 0, "else nothing would show that rows leave"
     assert attacks[1].fooled > 0
