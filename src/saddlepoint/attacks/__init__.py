@@ -20,7 +20,9 @@ from saddlepoint.attacks.illc import ILLC as ILLC
 from saddlepoint.attacks.jsma import JSMA as JSMA
 from saddlepoint.attacks.lbfgs import LBFGS as LBFGS
 from saddlepoint.attacks.mi_fgsm import MIFGSM as MIFGSM
+from saddlepoint.attacks.nes import NES as NES
 from saddlepoint.attacks.pgd import PGD as PGD
+from saddlepoint.attacks.spsa import SPSA as SPSA
 from saddlepoint.attacks.square import Square as Square
 
 __all__ = [
@@ -36,7 +38,9 @@ __all__ = [
     "JSMA",
     "LBFGS",
     "MIFGSM",
+    "NES",
     "PGD",
+    "SPSA",
     "Bisect",
     "CWLinf",
     "Cascade",
