@@ -15,14 +15,14 @@ from saddlepoint.testing import LinearModel
 FEATURES = 6
 
 
-def opened(rows=5, limits=Limits(), module=None, x=None):
+def opened(rows=5, limits=None):
     """A problem on a linear model of two classes, whose margin has the slope w; and w."""
     weight = torch.randn(2, FEATURES, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    x = torch.full((rows, FEATURES), 0.5, dtype=torch.float64) if x is None else x
+    x = torch.full((rows, FEATURES), 0.5, dtype=torch.float64)
     y = torch.zeros(len(x), dtype=torch.int64)
-    model = Classifier(LinearModel(weight) if module is None else module)
     attack = SPSA(ball=Linf(0.1), loss=margin)
-    return Problem.open(attack, model, x, y, None, Noise(1), limits), weight[1] - weight[0]
+    problem = Problem.open(attack, Classifier(LinearModel(weight)), x, y, None, Noise(1), limits or Limits())
+    return problem, weight[1] - weight[0]
 
 
 @pytest.mark.parametrize(("draw", "own"), [(_either, -1), (Noise.normal, 1)], ids=["rademacher", "normal"])

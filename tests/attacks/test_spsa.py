@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from saddlepoint import L1, L2, Classifier, Keep, Limits, Linf
+from saddlepoint import L1, L2, Classifier, Keep, Limits, Linf, Noise
 from saddlepoint.attacks import NES, PGD, SPSA
 from saddlepoint.attacks.spsa import Guided
 from saddlepoint.errors import SettingError
@@ -29,7 +29,7 @@ def test_its_steps_are_those_of_adam(monkeypatch):
     attack = SPSA(ball=L2(100.0), step_size=0.02)
     x = torch.full((3, 4), 50.0)
     model = Classifier(lambda v: v, bounds=(0, 100))
-    problem = Problem.open(attack, model, x, torch.zeros(3, dtype=torch.int64), None, _noise(), Limits())
+    problem = Problem.open(attack, model, x, torch.zeros(3, dtype=torch.int64), None, Noise(0), Limits())
     state = attack.init(problem)
     assert isinstance(state, Guided)
     weight = x.clone().requires_grad_()
@@ -40,12 +40,6 @@ def test_its_steps_are_those_of_adam(monkeypatch):
         theirs.step()
     assert torch.allclose(state.x, weight.detach(), atol=1e-5)
     assert (state.x - x).abs().max() > 0.05
-
-
-def _noise():
-    from saddlepoint import Noise
-
-    return Noise(0)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)

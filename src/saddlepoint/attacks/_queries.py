@@ -89,6 +89,6 @@ def slopes(problem: Problem, x: Batch, reach: float, samples: int, draw: Draw, t
 
 
 def _losses(problem: Problem, points: Batch, owner: Labels) -> Tensor:
-    """(m,) in double precision: in single precision the cross-entropy of a model that is sure is 0, and says nothing."""
+    """(m,) in double precision: in single precision the cross-entropy of a sure model is 0, and says nothing."""
     logits = problem.ask(points, owner).logits.double()
     return problem.loss(logits, problem.y[owner], None if problem.aim is None else problem.aim[owner])
