@@ -11,6 +11,7 @@ from saddlepoint.attacks.cw_l2 import CWL2 as CWL2
 from saddlepoint.attacks.cw_linf import CWLinf as CWLinf
 from saddlepoint.attacks.ddn import DDN as DDN
 from saddlepoint.attacks.deepfool import DeepFool as DeepFool
+from saddlepoint.attacks.eot import EOT as EOT
 from saddlepoint.attacks.fab import FAB as FAB
 from saddlepoint.attacks.fgsm import FGSM as FGSM
 from saddlepoint.attacks.fmn import FMN as FMN
@@ -31,6 +32,7 @@ __all__ = [
     "CWL0",
     "CWL2",
     "DDN",
+    "EOT",
     "FAB",
     "FGSM",
     "FMN",

@@ -23,9 +23,10 @@ Draw = Callable[[Noise, Batch, Tensor], Batch]
 
 
 def left(problem: Problem) -> PerRow:
-    """Forward passes that each row may still take, (n,)."""
-    rest = problem.limits.forwards - problem.record.passes
-    return torch.as_tensor(rest, dtype=problem.x0.dtype, device=problem.x0.device).expand(len(problem.x0))
+    """Points that each row may still ask about, (n,)."""
+    rest = (problem.limits.forwards - problem.record.passes) / problem.model.draws
+    each = torch.as_tensor(rest, dtype=problem.x0.dtype, device=problem.x0.device)
+    return each.floor().expand(len(problem.x0))
 
 
 def at_once(rows: int, features: int) -> int:

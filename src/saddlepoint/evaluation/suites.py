@@ -123,8 +123,11 @@ def _described(value: object) -> Any:  # noqa: ANN401 (JSON)
 
 
 def _keep(attack: Attack) -> object:
-    """Which point an attack returns, or the one inside it, such as that of Restarts."""
-    return getattr(attack, "keep", getattr(getattr(attack, "attack", None), "keep", None))
+    """Which point an attack returns, or the one inside it, such as that of Restarts in a member of a suite."""
+    inner: object = attack
+    while not hasattr(inner, "keep") and hasattr(inner, "attack"):
+        inner = inner.attack
+    return getattr(inner, "keep", None)
 
 
 def _named(named: Named) -> tuple[str, type[IterativeAttack[Any]]]:
