@@ -87,7 +87,7 @@ class Classifier:
         if autocast not in (None, torch.float16, torch.bfloat16):
             raise SettingError(f"autocast={shown(autocast)} must be torch.bfloat16, torch.float16 or None")
         self.autocast = autocast
-        self.meter = Meter()
+        self.meter, self.draws = Meter(), 1
         self.num_classes: int | None = None  # known after the first forward pass
         self.mean, self.std = _channels(mean, "mean"), _channels(std, "std")
         if self.mean is not None and not bool(self.mean.isfinite().all()):
@@ -96,10 +96,30 @@ class Classifier:
             raise SettingError(f"std={shown(std)} must be positive and finite in every channel")
 
     def logits(self, x: Batch) -> Logits:
-        """Logits (n, k) of a batch (n, *f) in the box, differentiable in x, in its precision.
+        """Logits (n, k) of a batch (n, *f) in the box, differentiable in x, in its precision; the mean over the draws.
 
         Raises:  ModelError if the model fails, or does not return one row of logits per input.
         """
+        return self._once(x) if self.draws == 1 else self.samples(x).mean(0)
+
+    def samples(self, x: Batch) -> Tensor:
+        """Logits of each draw, (draws, n, k), every one by a forward pass of its own; raises as :meth:`logits`."""
+        return torch.stack([self._once(x) for _ in range(self.draws)]) if self.draws > 1 else self._once(x)[None]
+
+    def sampled(self, draws: int) -> "Classifier":
+        """The same model, with the same meter, for a module that is random: every look takes so many forward passes.
+
+        Logits are the mean over the draws; the loss that an attack climbs, and its gradient, is the mean of the losses.
+
+        Raises:  SettingError if draws is no integer >= 1.
+        """
+        if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+            raise SettingError(f"draws={shown(draws)} must be an integer >= 1")
+        twin = copy.copy(self)
+        twin.draws = draws
+        return twin
+
+    def _once(self, x: Batch) -> Logits:
         self.meter.forwards += len(x)
         inner = self._normalised(x)
         with told(x), torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext():
@@ -124,7 +144,7 @@ class Classifier:
             grads: Tensor = take(cotangents, is_grads_batched=True)[0]
         except RuntimeError:
             grads = torch.stack([take(each)[0] for each in cotangents])
-        self.meter.backwards = before + len(cotangents) * len(x)  # the hook sees a batched pass once
+        self.meter.backwards = before + self.draws * len(cotangents) * len(x)  # the hook sees a batched pass once
         return grads
 
     def predict(self, x: Batch, *, batch_size: int = 512) -> Labels:

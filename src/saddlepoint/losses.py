@@ -79,6 +79,18 @@ def difference_of_logits_ratio(logits: Logits, y: Labels, aim: Labels | None = N
     return torch.where(gap == spread, ratio.detach(), ratio)  # 1 wherever y is third: no gradient, not even of rounding
 
 
+def averaged(loss: Loss, samples: torch.Tensor, y: Labels, aim: Labels | None = None) -> tuple[Logits, PerRow]:
+    """The mean logits (n, k), and the mean of the losses (n,), over draws of a random model (m, n, k).
+
+    Source:  Athalye, Engstrom, Ilyas & Kwok 2018, arXiv:1707.07397: the expectation is taken of the loss.
+    """
+    if len(samples) == 1:
+        return samples[0], loss(samples[0], y, aim)
+    m = len(samples)
+    each = loss(samples.flatten(0, 1), y.repeat(m), None if aim is None else aim.repeat(m))
+    return samples.mean(0), each.view(m, -1).mean(0)
+
+
 def fooled(logits: Logits, y: Labels, target: Labels | None = None) -> Mask:
     """Rows whose prediction is the target, or is not y where no target is given."""
     predicted = logits.argmax(1)

@@ -20,7 +20,7 @@ from saddlepoint.checks import (
     check_rows,
 )
 from saddlepoint.classifier import Classifier, told
-from saddlepoint.losses import Loss, defined, fooled, margin
+from saddlepoint.losses import Loss, averaged, defined, fooled, margin
 from saddlepoint.noise import Noise
 from saddlepoint.result import AttackResult, Keep, Record
 
@@ -122,7 +122,7 @@ class Problem:
         target = None if target is None else check_labels(target, x0, "target")
         noise, record = noise.at(check_rows(noise, x0)), Record(x0, attack.keep, limits.seconds)
         labels = model.predict(x0) if y is None else check_labels(y, x0, "y")
-        record.count(forwards=int(y is None))
+        record.count(forwards=model.draws * (y is None))
         aim, confidence = target if aim is None else check_labels(aim, x0, "aim"), check_confidence(attack.confidence)
         return cls(model, x0, labels, target, aim, attack.ball, attack.loss, noise, limits, record, confidence)
 
@@ -164,8 +164,8 @@ class Problem:
         """
         with torch.set_grad_enabled(gradient or graph):
             x = x.detach().requires_grad_(gradient or graph)
-            logits = self._forward(x, backwards=int(gradient))
-            loss = self.loss(logits, self.y, self.aim if aim is None else aim)
+            samples = self._forward(x, backwards=int(gradient))
+            logits, loss = averaged(self.loss, samples, self.y, self.aim if aim is None else aim)
             grad = self._gradient(loss, x) if gradient else x.new_empty(0)
         kept = (x, logits) if graph else None
         logits, loss, x = logits.detach(), loss.detach(), x.detach()
@@ -181,22 +181,22 @@ class Problem:
         Args:  seen: of a look with ``graph=True`` in the same step;  cotangents: (m, n, k), the weights of the logits.
         """
         assert seen.graph is not None, "look(..., graph=True) keeps the graph"
-        self._afford(backwards=len(cotangents))
-        self.record.count(backwards=len(cotangents))
+        self._afford(backwards=len(cotangents) * self.model.draws)
+        self.record.count(backwards=len(cotangents) * self.model.draws)
         x, logits = seen.graph
         return self.model.gradients(logits, x, cotangents).nan_to_num(0.0, 0.0, 0.0)
 
     def logits(self, x: Batch) -> Logits:
         """Logits (n, k) of the points x, without gradient: counted, but not candidates for the result."""
         with torch.no_grad():
-            return self._forward(x)
+            return averaged(self.loss, self._forward(x), self.y, self.aim)[0]
 
     def ask(self, x: Batch, rows: Labels) -> Seen:
         """Evaluate points x (m, *f) of the rows ``rows`` (m,), without gradient; each counts for its row, none is kept.
 
         A row that cannot afford all of its points settles; what it is told is NaN, and no success.
         """
-        each = torch.zeros_like(self.y).index_add_(0, rows, torch.ones_like(rows))
+        each = torch.zeros_like(self.y).index_add_(0, rows, torch.full_like(rows, self.model.draws))
         self._afford(forwards=each)
         kept = self.record.charge(each)[rows].nonzero().squeeze(1)
         with torch.no_grad():
@@ -234,13 +234,15 @@ class Problem:
 
         return self.record.result(self.model, self.ball, loss, self.x0, self.y, self.target)
 
-    def _forward(self, x: Batch, *, backwards: int = 0) -> Logits:
-        self._afford(forwards=1, backwards=backwards)
-        logits = self.model.logits(x)
-        self.record.count(forwards=1)
-        if self.record.forwards <= 2:  # the first look, also where a pass before it asked for the labels
-            check_classes(logits, y=self.y, target=self.target, aim=self.aim)
-        return logits
+    def _forward(self, x: Batch, *, backwards: int = 0) -> Tensor:
+        """Logits (draws, n, k)."""
+        draws = self.model.draws
+        self._afford(forwards=draws, backwards=backwards * draws)
+        samples = self.model.samples(x)
+        self.record.count(forwards=draws)
+        if self.record.forwards <= 2 * draws:  # the first look, also where a pass before it asked for the labels
+            check_classes(samples[0], y=self.y, target=self.target, aim=self.aim)
+        return samples
 
     def _afford(self, *, forwards: int | Tensor = 0, backwards: int = 0) -> None:
         """Settle the rows whose budget these passes would exceed; stop the attack if none is left."""
@@ -269,6 +271,6 @@ class Problem:
     def _gradient(self, loss: PerRow, x: Batch) -> Batch:
         if not loss.requires_grad:  # the output does not depend on the input
             return torch.zeros_like(x)
-        self.record.count(backwards=1)
+        self.record.count(backwards=self.model.draws)
         with told(x):
             return torch.autograd.grad(loss.sum(), x, materialize_grads=True)[0]

@@ -156,6 +156,7 @@ class AttackRecord:
     settings: dict[str, Any]
     robust: Share  # rows that are right when clean and were not fooled; in a suite, nor by a member before
     fooled: Count  # of those that it attacked
+    added: Count  # of the fooled: those that no attack before it had fooled; in a suite, all of them
     undefined: Count
     attacked: Count
     forwards: Count  # row forwards over all attacked rows

@@ -44,6 +44,7 @@ def attack(name: str, held: int, right: int, rows: int, *, undefined: int = 0, e
         settings={"eps": eps, "steps": 40, "step_size": None, "random_start": True, "loss": "cross_entropy"},
         robust=wilson(held, rows),
         fooled=fooled,
+        added=fooled // 2,
         undefined=undefined,
         attacked=right,
         forwards=40 * right,

@@ -46,6 +46,24 @@ def test_every_fooled_row_says_what_it_was_taken_for_by_the_first_attack_that_fo
     assert all(taken[i] != int(data.y[i]) for i in taken)
 
 
+def test_an_attack_added_the_rows_that_none_before_it_had_fooled(net, data):
+    attacks = [
+        {"name": "pgd", "steps": 1, "step_size": 0.1},
+        "fgsm",
+        "pgd",
+        "pgd",
+    ]  # the second fools some again, and adds some
+    (threat,) = evaluate({"net": Classifier(net)}, data, balls=[BALL], attacks=attacks).record.models[0].threats
+    seen: set[int] = set()
+    for attack in threat.attacks:
+        fooled = {row for row, letter in enumerate(attack.verdicts) if letter == "F"}
+        assert attack.added == len(fooled - seen)
+        seen |= fooled
+    assert threat.attacks[0].added == threat.attacks[0].fooled > 0
+    assert 0 < threat.attacks[1].added < threat.attacks[1].fooled
+    assert sum(attack.added for attack in threat.attacks) == threat.verdicts.count("F")
+
+
 def test_the_easiest_row_is_the_one_of_fewest_passes(net, data):
     (threat,) = evaluate({"net": Classifier(net)}, data, balls=[BALL], attacks=["pgd"]).record.models[0].threats
     passes = [picture.passes for picture in threat.easiest]

@@ -34,6 +34,7 @@ def attack(name, verdicts):
         settings={},
         robust=wilson(verdicts.count("H"), len(verdicts)),
         fooled=verdicts.count("F"),
+        added=0,
         undefined=verdicts.count("U"),
         attacked=len(verdicts) - verdicts.count("W"),
         forwards=0,

@@ -315,3 +315,15 @@ def test_without_jinja_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"saddlepoint\[cli\]"):
         render(make_run(), None)
+
+
+def test_a_suite_shows_the_rows_that_each_member_saw_and_added() -> None:
+    run = make_run()
+    attacks = run.models[0].threats[0].attacks
+    attacks[-1] = dataclasses.replace(attacks[-1], attacked=1234, added=56)
+    plain = render(run, None)
+    assert "seen</th>" not in plain
+    assert "<small>of 1234</small>" in plain
+    page = render(dataclasses.replace(run, spec=run.spec | {"suite": "autoattack"}), None)
+    assert "rows<br>seen</th>" in page
+    assert "<td>1234</td><td>56</td>" in page

@@ -110,3 +110,18 @@ def test_without_rich_the_error_names_the_extra(show: object, monkeypatch: pytes
     assert callable(show)
     with pytest.raises(MissingExtraError, match=r"saddlepoint\[cli\]"):
         show(make_run())
+
+
+def test_a_suite_shows_what_each_member_added() -> None:
+    run = make_run()
+    assert "added" not in printed(summary(run))
+    run = dataclasses.replace(run, spec=run.spec | {"suite": "autoattack"})
+    last = run.models[1].threats[1].attacks[-1]
+    run.models[1].threats[1].attacks[-1] = dataclasses.replace(last, added=17)
+    rows = [" ".join(line.split()) for line in printed(summary(run)).splitlines()]
+    assert [row for row in rows if row.startswith("square")][1].endswith(" 79 17")
+    assert [row for row in rows if row.startswith("worst case")][1].endswith(" 395 1947"), "all that were fooled"
+    run.models[1].threats.pop()
+    assert [row for row in map(str.split, printed(summary(run)).splitlines()) if row[:1] == ["pgd"]][1][-3:] == [
+        "–"
+    ] * 3

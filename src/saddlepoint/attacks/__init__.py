@@ -11,6 +11,7 @@ from saddlepoint.attacks.cw_l2 import CWL2 as CWL2
 from saddlepoint.attacks.cw_linf import CWLinf as CWLinf
 from saddlepoint.attacks.ddn import DDN as DDN
 from saddlepoint.attacks.deepfool import DeepFool as DeepFool
+from saddlepoint.attacks.eot import EOT as EOT
 from saddlepoint.attacks.fab import FAB as FAB
 from saddlepoint.attacks.fgsm import FGSM as FGSM
 from saddlepoint.attacks.fmn import FMN as FMN
@@ -20,7 +21,9 @@ from saddlepoint.attacks.illc import ILLC as ILLC
 from saddlepoint.attacks.jsma import JSMA as JSMA
 from saddlepoint.attacks.lbfgs import LBFGS as LBFGS
 from saddlepoint.attacks.mi_fgsm import MIFGSM as MIFGSM
+from saddlepoint.attacks.nes import NES as NES
 from saddlepoint.attacks.pgd import PGD as PGD
+from saddlepoint.attacks.spsa import SPSA as SPSA
 from saddlepoint.attacks.square import Square as Square
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "CWL0",
     "CWL2",
     "DDN",
+    "EOT",
     "FAB",
     "FGSM",
     "FMN",
@@ -36,7 +40,9 @@ __all__ = [
     "JSMA",
     "LBFGS",
     "MIFGSM",
+    "NES",
     "PGD",
+    "SPSA",
     "Bisect",
     "CWLinf",
     "Cascade",

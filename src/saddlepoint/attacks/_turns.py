@@ -111,7 +111,7 @@ def _better(old: AttackResult, later: AttackResult, *, nearest: bool) -> Mask:
 
 def labelled(model: Classifier, x: Batch, y: Labels | None) -> tuple[Labels, int]:
     """The labels, and the forward passes that asking for them took."""
-    return (model.predict(x), 1) if y is None else (y, 0)
+    return (model.predict(x), model.draws) if y is None else (y, 0)
 
 
 def _on(attack: A, index: Tensor) -> A:

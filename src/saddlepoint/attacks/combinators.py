@@ -102,7 +102,7 @@ class EachTarget:
         others = logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
         count = others.shape[1] if self.classes is None else min(self.classes, others.shape[1])
         turns = [(self.attack, noise.child(f"aim {i}"), others[:, i]) for i in range(count)]
-        return in_turn(turns, model, x, labels, None, limits, self.attack.keep, asked=1)
+        return in_turn(turns, model, x, labels, None, limits, self.attack.keep, asked=model.draws)
 
 
 @final

@@ -10,18 +10,14 @@ from torch import Tensor
 from saddlepoint._typing import Batch, Labels, Mask, PerRow, is_dense, is_number
 from saddlepoint.attacks._gradient import check_steps
 from saddlepoint.attacks._minimal import check_ball, column
+from saddlepoint.attacks._queries import at_once, drawn_for, left
 from saddlepoint.balls import L2, Ball, Linf
 from saddlepoint.balls.ball import flat_norm
 from saddlepoint.errors import InputError, SettingError, shown
-from saddlepoint.noise import Noise
 from saddlepoint.problem import Problem, Seen
 from saddlepoint.result import Keep
 from saddlepoint.solve import IterativeAttack
 
-_TOGETHER = 512
-"""Points of one forward pass, at least, where memory allows; a batch of more rows is one pass, too."""
-_NUMBERS = 2**22
-"""Of all points of one forward pass together, unless a batch of the caller's has more."""
 _HALVINGS = 25
 """Of a step, before the row stays where it is."""
 _FEW = 10
@@ -115,7 +111,7 @@ class HopSkipJump(IterativeAttack[Edge]):
     def step(self, problem: Problem, state: Edge, seen: Seen, t: int) -> Edge:
         if t == 0:
             return self._begun(problem, state, seen)
-        count = _left(problem) - (self._halvings(problem) + 5)
+        count = left(problem) - (self._halvings(problem) + 5)
         count = count.clamp_max(min(int(self.directions * math.sqrt(t)), self.most_directions))
         done = ~state.found | state.done | (count < min(_FEW, self.directions))
         rows = (~done & ~problem.record.settled).nonzero().squeeze(1)
@@ -135,13 +131,13 @@ class HopSkipJump(IterativeAttack[Edge]):
         """The first point at the boundary; a row that finds none shows its last try, and is done."""
         x, found = problem.x0.clone(), seen.success.clone()
         for i in range(-(state.start is not None), self.tries):
-            rows = (~found & ~problem.record.settled & (_left(problem) > 1)).nonzero().squeeze(1)
+            rows = (~found & ~problem.record.settled & (left(problem) > 1)).nonzero().squeeze(1)
             if not len(rows):
                 break
             if state.start is not None and i < 0:
                 tried = state.start[rows]
             else:
-                noise = self._noise(problem, "start", rows).uniform(x[rows], i)
+                noise = drawn_for(problem, "start", rows).uniform(x[rows], i)
                 tried = (problem.bounds.lower + problem.bounds.width * noise).clamp_max_(problem.bounds.upper)
             x = x.index_copy(0, rows, tried)
             found = found.index_copy(0, rows, problem.ask(tried, rows).success)
@@ -163,12 +159,12 @@ class HopSkipJump(IterativeAttack[Edge]):
     ) -> Batch:  # fmt: skip
         """The direction in which each row fools more, from ``count`` decisions; as many at once as memory allows."""
         m, shape, d = len(rows), edge.shape[1:], edge[:1].numel()
-        together = max(m, min(_TOGETHER, _NUMBERS // d)) // m
+        together = at_once(m, d)
         plain, signed, balance = torch.zeros_like(edge), torch.zeros_like(edge), torch.zeros_like(reach)
         for first in range(0, int(count.max()), together):
             draws = torch.arange(first, first + together, device=rows.device)
             here, several = edge.repeat(together, *[1] * len(shape)), rows.repeat(together)
-            noise, number = self._noise(problem, f"directions {t}", several), draws.repeat_interleave(m)
+            noise, number = drawn_for(problem, f"directions {t}", several), draws.repeat_interleave(m)
             u = noise.normal(here, number) if isinstance(self.ball, L2) else noise.uniform(here, number) * 2 - 1
             length = column(reach.repeat(together), u)
             point = (here + _unit(u).mul_(length)).clamp_(problem.bounds.lower, problem.bounds.upper)
@@ -187,14 +183,14 @@ class HopSkipJump(IterativeAttack[Edge]):
         """The first point that fools of edge + size way, edge + size / 2 way ...; and which rows have found it."""
         x, landed = edge, torch.zeros_like(size, dtype=torch.bool)
         for _ in range(_HALVINGS):
-            left = (~landed).nonzero().squeeze(1)
-            if not len(left):
+            open_ = (~landed).nonzero().squeeze(1)
+            if not len(open_):
                 break
-            tried = (edge[left] + way[left] * column(size[left], edge)).clamp_(
+            tried = (edge[open_] + way[open_] * column(size[open_], edge)).clamp_(
                 problem.bounds.lower, problem.bounds.upper
             )
-            hit = problem.ask(tried, rows[left]).success
-            x, landed, size = x.index_copy(0, left[hit], tried[hit]), landed.index_copy(0, left, hit), size / 2
+            hit = problem.ask(tried, rows[open_]).success
+            x, landed, size = x.index_copy(0, open_[hit], tried[hit]), landed.index_copy(0, open_, hit), size / 2
         return x, landed
 
     def _back(self, problem: Problem, x: Batch, rows: Labels) -> Batch:
@@ -202,7 +198,7 @@ class HopSkipJump(IterativeAttack[Edge]):
         low, high = x.new_zeros(len(x)), x.new_ones(len(x))
         for _ in range(self._halvings(problem) if len(x) else 0):
             middle, hit = (low + high) / 2, torch.zeros_like(low, dtype=torch.bool)
-            able = (_left(problem)[rows] > 1).nonzero().squeeze(1)  # the last pass is for what the halving has found
+            able = (left(problem)[rows] > 1).nonzero().squeeze(1)  # the last pass is for what the halving has found
             if not len(able):
                 break
             asked = self._between(problem.x0[rows[able]], x[able], middle[able])
@@ -223,17 +219,7 @@ class HopSkipJump(IterativeAttack[Edge]):
         wanted = math.ceil(power * math.log2(d) - math.log2(self.gamma) - 1e-9)
         return min(max(1, wanted), round(-math.log2(torch.finfo(problem.x0.dtype).eps)))
 
-    def _noise(self, problem: Problem, name: str, rows: Labels) -> Noise:
-        assert problem.noise.rows is not None
-        return problem.noise.child(name).at(problem.noise.rows[rows])
-
 
 def _unit(v: Batch) -> Batch:
     norm = flat_norm(v)
     return v / torch.where(norm > 0, norm, 1)
-
-
-def _left(problem: Problem) -> PerRow:
-    """Forward passes that each row may still take, (n,)."""
-    left = problem.limits.forwards - problem.record.passes
-    return torch.as_tensor(left, dtype=problem.x0.dtype, device=problem.x0.device).expand(len(problem.x0))

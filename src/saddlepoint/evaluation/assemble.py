@@ -101,7 +101,7 @@ class _Builder:
             found.append(_spread(_joined([self._read(job) for job in some]), codes))
             if self.plan.suite is not None:  # a member leaves what it was not given as those before it left it
                 codes = found[-1]["codes"]
-        records = [self._attack(attack, whole) for attack, whole in zip(attacks, found, strict=True)]
+        records = [self._attack(*each) for each in zip(attacks, found, _added(found), strict=True)]
         verdicts = "".join(_worst(letters) for letters in zip(*(r.verdicts for r in records), strict=True))
         shown = self._pictures(mine, attacks, found, clean["predicted"], f"{self.prefix}-{number}")
         return ThreatRecord(
@@ -117,7 +117,7 @@ class _Builder:
             hardest=shown[1],
         )
 
-    def _attack(self, attack: Attack, whole: Outcome) -> AttackRecord:
+    def _attack(self, attack: Attack, whole: Outcome, added: int) -> AttackRecord:
         letters, attacked = _letters(whole["codes"]), whole["attacked"]
         hit = attacked & (whole["codes"] == CODES.index(FOOLED))
         against = (int(whole[name].sum()) for name in ("claimed", "strayed", "unreported"))
@@ -127,6 +127,7 @@ class _Builder:
             settings=settings(attack),
             robust=wilson(letters.count(HELD), len(letters)),
             fooled=int(hit.sum()),
+            added=added,
             undefined=letters.count(UNDEFINED),
             attacked=int(attacked.sum()),
             forwards=int(whole["forwards"].sum()),
@@ -221,9 +222,20 @@ def _tally(found: Sequence[Outcome]) -> pictures.Tally:
 
 def _fooled_as(found: Sequence[Outcome]) -> list[int]:
     """Of each row that an attack fooled: its class under the first attack that did."""
-    hit = torch.stack([part["attacked"] & (part["codes"] == CODES.index(FOOLED)) for part in found])
+    hit = _hits(found)
     first = torch.stack([part["predicted"] for part in found]).gather(0, hit.byte().argmax(0, keepdim=True))
     return first[0][hit.any(0)].tolist()
+
+
+def _added(found: Sequence[Outcome]) -> list[int]:
+    """Of each attack: the rows that it fooled and none before it had."""
+    hit = _hits(found)
+    return (hit & (hit.cumsum(0) == 1)).sum(1).tolist()
+
+
+def _hits(found: Sequence[Outcome]) -> Tensor:
+    """(attacks, n) the rows that each attack fooled itself."""
+    return torch.stack([part["attacked"] & (part["codes"] == CODES.index(FOOLED)) for part in found])
 
 
 def _nearest(found: Sequence[Outcome]) -> Distances:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from torch import Tensor
 
 from saddlepoint._typing import Batch, Labels
-from saddlepoint.attacks import APGD, FAB, EachTarget, Restarts, Square
+from saddlepoint.attacks import APGD, EOT, FAB, Cascade, EachTarget, Restarts, Square
 from saddlepoint.attacks._turns import ball_of
 from saddlepoint.balls import L1, Ball
 from saddlepoint.classifier import Classifier
@@ -79,10 +79,52 @@ def autoattack(ball: Ball) -> list[Member]:
     ]
 
 
+def plus(ball: Ball) -> list[Member]:
+    """APGD on cross-entropy and on the ratio of logit differences, FAB, each from five starts; then as the standard.
+
+    Args:  ball: Linf, L2 or L1; nine classes in each, and in L1 a wide start.
+    Source:  Croce & Hein 2020, arXiv:2003.01690, the authors' version "plus".
+    Departs:  as :func:`autoattack`; FAB starts at x0, then four times at a random point at a distance of eps / 2.
+    """
+    first, thin = Keep.FIRST_SUCCESS, isinstance(ball, L1)
+    plain = APGD(ball=ball, keep=first, wide_start=thin)
+    ratio = replace(plain, loss=difference_of_logits_ratio)
+    fab = FAB(ball=ball, keep=first)
+    again = Restarts(attack=replace(fab, random_start=True), times=4)
+    return [
+        Member(name="apgd-ce", attack=Restarts(attack=plain, times=5)),
+        Member(name="apgd-dlr", attack=Restarts(attack=ratio, times=5)),
+        Member(name="fab", attack=Cascade(attacks=(fab, again))),
+        Member(name="square", attack=Square(ball=ball, keep=first)),
+        Member(name="apgd-t", attack=EachTarget(attack=ratio)),
+        Member(name="fab-t", attack=EachTarget(attack=fab)),
+    ]
+
+
+def rand(ball: Ball) -> list[Member]:
+    """APGD on cross-entropy and on the ratio of logit differences; every look is a mean over 20 draws of the model.
+
+    Args:  ball: Linf, L2 or L1.
+    Source:  Croce & Hein 2020, arXiv:2003.01690, the authors' version "rand", for models that are random.
+    Departs:  as :func:`autoattack`; a row is fooled where the mean logits say so, and again on fresh draws, where the
+        authors go by the last draw alone; then one more draw, the judge's, decides.
+    """
+    plain = APGD(ball=ball, keep=Keep.FIRST_SUCCESS, wide_start=isinstance(ball, L1))
+    ratio = replace(plain, loss=difference_of_logits_ratio)
+    return [
+        Member(name="apgd-ce", attack=EOT(attack=plain)),
+        Member(name="apgd-dlr", attack=EOT(attack=ratio)),
+    ]
+
+
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in [
-        Suite("autoattack", "APGD-CE, APGD-T, FAB-T, Square: the members of AutoAttack's standard version", autoattack)
+        Suite("autoattack", "APGD-CE, APGD-T, FAB-T, Square: the members of AutoAttack's standard version", autoattack),
+        Suite("autoattack-plus", "APGD-CE, APGD-DLR and FAB five times, Square, APGD-T, FAB-T: its version plus", plus),
+        Suite(
+            "autoattack-rand", "APGD-CE and APGD-DLR on means over 20 draws, for random models: its version rand", rand
+        ),
     ]
 }
 """Every suite by its name."""

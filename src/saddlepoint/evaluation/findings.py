@@ -63,7 +63,7 @@ def of_logits(name: str, first: Tensor, second: Tensor, training: Tensor | None 
             title="The model is random",
             evidence=f"two passes over {len(first)} inputs differ by up to {(first - second).abs().max().item():.3g}",
             consequence="Attacks follow the gradients of one draw and are judged by another: numbers are too high.",
-            remedy="Switch the randomness off, or attack averaged gradients.",
+            remedy="Switch the randomness off, or attack averages over draws: the suite autoattack-rand, or EOT.",
             model=name,
         )
     elif training is not None and not _alike(first, training):

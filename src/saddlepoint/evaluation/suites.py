@@ -122,9 +122,15 @@ def _described(value: object) -> Any:  # noqa: ANN401 (JSON)
     return described(value) if _is_attack(value) else None  # type: ignore[arg-type]  # just asked
 
 
-def _keep(attack: Attack) -> object:
-    """Which point an attack returns, or the one inside it, such as that of Restarts."""
-    return getattr(attack, "keep", getattr(getattr(attack, "attack", None), "keep", None))
+def _keep(attack: object) -> object:
+    """Which point an attack returns, or the one inside it, such as that of Restarts in a member of a suite."""
+    if hasattr(attack, "keep"):
+        return attack.keep
+    if hasattr(attack, "attack"):
+        return _keep(attack.attack)
+    several = getattr(attack, "attacks", ())  # of a cascade, in which a row leaves with the first member that fools it
+    stops = bool(several) and all(_keep(each) is Keep.FIRST_SUCCESS for each in several)
+    return Keep.FIRST_SUCCESS if stops else None
 
 
 def _named(named: Named) -> tuple[str, type[IterativeAttack[Any]]]:

@@ -14,9 +14,10 @@ _OTHERS = (
     "on them."
 )
 _AUTOATTACK = (
-    "The members, steps and order are those of AutoAttack's standard version, in saddlepoint's own implementation: "
+    "The members, steps and order are those of AutoAttack's version {}, in saddlepoint's own implementation: "
     "name both when you cite the number."
 )
+_VERSIONS = {"autoattack": "standard", "autoattack-plus": "plus", "autoattack-rand": "rand"}
 
 
 CAVEAT = f"{_BOUND} {_OTHERS}"
@@ -39,7 +40,8 @@ def citation(run: RunRecord) -> list[str]:
 def caveat(run: RunRecord) -> str:
     """What the sentences of a run do not say, for robust accuracies and for distances."""
     kinds = {threat.eps is None for model in run.models for threat in model.threats}
-    accuracy = f"{_BOUND} {_AUTOATTACK}" if run.spec.get("suite") == "autoattack" else CAVEAT
+    version = _VERSIONS.get(str(run.spec.get("suite")))
+    accuracy = f"{_BOUND} {_AUTOATTACK.format(version)}" if version else CAVEAT
     return " ".join(said for kind, said in ((False, accuracy), (True, CAVEAT_DISTANCE)) if kind in (kinds or {False}))
 
 

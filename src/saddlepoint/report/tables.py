@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from saddlepoint.errors import missing
-from saddlepoint.records import AttackRecord, Finding, RunRecord, Share, ThreatRecord
+from saddlepoint.records import FOOLED, AttackRecord, Finding, RunRecord, Share, ThreatRecord
 from saddlepoint.report import distances, text
 from saddlepoint.report.citation import caveat, citation
 from saddlepoint.report.groups import Group, groups, passes_per_row
@@ -21,6 +21,7 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 def summary(run: RunRecord) -> "Renderables":
     """One table per threat: attacks down, models across, each with robust accuracy, its interval and passes per row.
 
+    In a suite also the rows that each member added to those fooled before it.
     Where attacks looked for the nearest point, a table has their medians, and what they left unsolved; without a radius
     it is the only one.
 
@@ -94,22 +95,25 @@ def _table(run: RunRecord, names: list[str], group: Group) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    columns = ("passes", "added") if run.spec.get("suite") else ("passes",)
+    width = 1 + len(columns)  # cells of a model
     title = Text(f"{group.title} · {text.plural(run.data.rows, 'row')} of {run.data.name}", style="bold")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("attack", overflow="fold")
     for name in names:
         table.add_column(Text.assemble(name, ("\nrobust accuracy", "dim")), justify="right", overflow="fold")
-        table.add_column(Text("\npasses", style="dim"), justify="right", vertical="middle")
+        for column in columns:
+            table.add_column(Text(f"\n{column}", style="dim"), justify="right", vertical="middle")
     clean = [
         _cells(model.clean, None) if threat else _absent()
         for model, threat in zip(run.models, group.columns, strict=True)
     ]
-    table.add_row(Text("clean"), *(cell for pair in clean for cell in pair), end_section=True)
+    table.add_row(Text("clean"), *(cell for each in clean for cell in each[:width]), end_section=True)
     for i, (label, records) in enumerate(group.attacks):
-        cells = [_attack(record) for record in records]
-        table.add_row(Text(label), *(cell for pair in cells for cell in pair), end_section=i + 1 == len(group.attacks))
+        cells = [cell for record in records for cell in _attack(record)[:width]]
+        table.add_row(Text(label), *cells, end_section=i + 1 == len(group.attacks))
     worst = [_worst(threat) for threat in group.columns]
-    table.add_row(Text("worst case"), *(cell for pair in worst for cell in pair), style="bold")
+    table.add_row(Text("worst case"), *(cell for each in worst for cell in each[:width]), style="bold")
     return table
 
 
@@ -139,29 +143,29 @@ def _distances(cell: distances.Cell | None) -> list["Text"]:
     from rich.text import Text
 
     if cell is None:
-        return [*_absent(), Text("–")]
+        return _absent()
     median = Text.assemble(cell.median, (f"  {cell.quartiles}" if cell.quartiles else "", "dim"))
     passes = "" if cell.passes is None else text.measure(cell.passes)
     return [median, Text(text.percent(cell.unsolved)), Text(passes)]
 
 
 def _attack(record: AttackRecord | None) -> list["Text"]:
-    return _cells(record.robust, record.passes_per_row) if record else _absent()
+    return _cells(record.robust, record.passes_per_row, record.added) if record else _absent()
 
 
 def _worst(threat: ThreatRecord | None) -> list["Text"]:
-    return _cells(threat.worst, passes_per_row(threat)) if threat else _absent()
+    return _cells(threat.worst, passes_per_row(threat), threat.verdicts.count(FOOLED)) if threat else _absent()
 
 
-def _cells(share: Share, passes: float | None) -> list["Text"]:
-    """Robust accuracy with its interval, and passes per row."""
+def _cells(share: Share, passes: float | None, added: int | None = None) -> list["Text"]:
+    """Robust accuracy with its interval, passes per row, and the rows that the attack added to those fooled before."""
     from rich.text import Text
 
     accuracy = Text.assemble(text.percent(share), (f"  {text.interval(share).replace(' to ', '–')}", "dim"))
-    return [accuracy, Text("" if passes is None else text.measure(passes))]
+    return [accuracy, Text("" if passes is None else text.measure(passes)), Text("" if added is None else f"{added}")]
 
 
 def _absent() -> list["Text"]:
     from rich.text import Text
 
-    return [Text("–"), Text("–")]
+    return [Text("–"), Text("–"), Text("–")]
