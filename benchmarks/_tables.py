@@ -47,6 +47,33 @@ def autoattack_page(cells):
     return "\n".join([*lines, "", *_table(head, rows)])
 
 
+def cascade_page(cells):
+    """The page of benchmarks/cascade.py."""
+    rows = []
+    for model, found in _grouped(list(cells.values()), "model"):
+        suites = {cell["case"]["suite"]: cell for cell in found}
+        published = suites.pop("autoattack", None)
+        for suite, cell in suites.items():
+            if published is None:
+                continue
+            both = (cell, published)
+            held = [f"{c['held']}, {100 * c['held'] / c['case']['rows']:.1f} %" for c in both]
+            spent = [f"{c['passes']:.0f}" for c in both]
+            verdict = (
+                "yes"
+                if cell["held"] <= published["held"] + 1 and 5 * cell["passes"] <= published["passes"]
+                else "**no**"
+            )
+            share = f"{cell['passes'] / published['passes']:.3f}"
+            took = [f"{c['seconds']:.0f} s" for c in both]
+            each = "; ".join(f"{name} {seen}, -{fell}" for name, seen, fell, _ in cell["members"])
+            about = [model, cell["case"]["eps"], cell["case"]["rows"], cell["clean"]]
+            rows.append([suite, *about, *held, *spent, share, verdict, *took, each])
+    head = ["suite", "model", "eps", "rows", "right when clean", "held", "under autoattack", "passes a row"]
+    head += ["of autoattack", "share", "one row and a fifth", "time", "of autoattack", "members: rows seen, broken"]
+    return "\n".join([*_measured(cells)[:-2], "", *_table(head, rows)])
+
+
 def _mean(values):
     return sum(values) / len(values)
 

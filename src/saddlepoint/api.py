@@ -23,7 +23,7 @@ from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.examples import Examples, export
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.store import usable
-from saddlepoint.evaluation.suites import DEFAULT, Named
+from saddlepoint.evaluation.suites import Named
 from saddlepoint.problem import Limits
 from saddlepoint.records import Finding, RunRecord, Share
 from saddlepoint.solve import Attack
@@ -125,7 +125,7 @@ def evaluate(
     data: Rows,
     *,
     ball: Ball | Sequence[Ball],
-    attacks: Sequence[Named | Attack] = DEFAULT,
+    attacks: Sequence[Named | Attack] | None = None,
     target: str = "none",
     seed: int = 0,
     batch_size: int | None = None,
@@ -143,7 +143,8 @@ def evaluate(
         ball: the threat, or several: ``Linf(8 / 255)``. Where every attack looks for the nearest point, it may have
             no border: ``L2(math.inf)``.
         attacks: names (``saddlepoint list``), names with settings, such as ``{"name": "pgd", "steps": 100}``, or
-            attacks with that ball.
+            attacks with that ball. Without them and a suite, the suite "cascade"; FGSM, BIM, MI-FGSM, PGD, ILLC where
+            that cannot be run: with a target, or in L0.
         target: "none", "least-likely", "random", or a class index as text.
         seed: of every random draw.
         batch_size: rows at once; None finds one that fits. No number depends on it.
@@ -204,7 +205,7 @@ def prepare(
     data: Rows,
     *,
     ball: Ball | Sequence[Ball],
-    attacks: Sequence[Named | Attack] = DEFAULT,
+    attacks: Sequence[Named | Attack] | None = None,
     target: str = "none",
     seed: int = 0,
     batch_size: int | None = None,

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple, final
 import torch
 
 from saddlepoint import _tree
-from saddlepoint._typing import Batch, PerRow
+from saddlepoint._typing import Batch, Mask, PerRow
 from saddlepoint.attacks._gradient import check_steps
 from saddlepoint.attacks._halving import Halving, higher
 from saddlepoint.attacks._minimal import column
@@ -42,7 +42,8 @@ class Peak:
 class Climb:
     """A point x and the one before it (n, *f), the best so far, the step size (n,), and what decides about it.
 
-    ``roams``: x may lie outside the ball, since the radius of the phase is more than eps.
+    ``roams``: x may lie outside the ball, since the radius of the phase is more than eps;  ``done`` (n,): rows that
+    cannot move.
     """
 
     x: Batch
@@ -52,6 +53,7 @@ class Climb:
     control: Halving | Thinning
     phase: Phase
     roams: bool
+    done: Mask
 
 
 @final
@@ -77,6 +79,7 @@ class APGD(IterativeAttack[Climb]):
         alpha: the share of the new step, in (0, 1]; the rest is inertia.
         wide_start: L1 only, and published for it: 30 % of the steps with 3 eps, 30 % with 2 eps, the rest with eps,
             each from the best point of the one before; two passes more.
+        leave_flat: a row without a gradient at its first point, which no step would move, leaves at once.
 
     Source:  Croce & Hein 2020, arXiv:2003.01690, Algorithm 1; L1: Croce & Hein 2021, arXiv:2103.01208, section 4.
     Departs:  projects onto ball and box at once, exactly (the authors in L2: one after the other). At the first
@@ -89,6 +92,7 @@ class APGD(IterativeAttack[Climb]):
     rho: float = 0.75
     alpha: float = 0.75
     wide_start: bool = False
+    leave_flat: bool = False
     name: ClassVar[str] = "apgd"
 
     def __post_init__(self) -> None:
@@ -120,6 +124,8 @@ class APGD(IterativeAttack[Climb]):
         phase, t = state.phase, t - state.phase.turn
         better = higher(seen.loss, state.peak.loss) | (t == 0)
         state = replace(state, peak=_tree.where(better, Peak(state.x, seen.grad, seen.loss), state.peak))
+        if self.leave_flat and not state.phase.turn and t == 0:
+            state = replace(state, done=(seen.grad == 0).flatten(1).all(1))
         if t == phase.steps:  # of a radius that was too wide
             return self._begin(problem, state.peak.x, self._after(phase))
         control: Halving | Thinning
@@ -160,7 +166,7 @@ class APGD(IterativeAttack[Climb]):
             size, control = eps, Thinning.start(x, problem.x0, self.wide_start)
         else:
             size, control = 2 * eps, Halving.start(eps)
-        return Climb(x, x, Peak(x, torch.zeros_like(x), none), size, control, phase, phase.wide > 1)
+        return Climb(x, x, Peak(x, torch.zeros_like(x), none), size, control, phase, phase.wide > 1, none.bool())
 
 
 def _scaled(problem: Problem, wide: float) -> Ball:

@@ -1,6 +1,7 @@
 """Square: random search with windows."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -27,13 +28,19 @@ def margin_or_cross_entropy(logits: Logits, y: Labels, aim: Labels | None = None
 @final
 @dataclass(frozen=True)
 class Proposed:
-    """A proposal x and the best point so far (n, *f), its loss, whether it fools, and the radius of the row, (n,)."""
+    """A proposal x and the best point so far (n, *f), its loss, whether it fools, and the radius of the row, (n,).
+
+    ``halfway`` (n,): the best loss when half of the steps to the next test of ``patience`` were done; ``done`` (n,):
+    rows that were given up.
+    """
 
     x: Batch
     best: Batch
     loss: PerRow
     fooled: Mask
     radius: PerRow
+    halfway: PerRow
+    done: Mask
 
 
 @final
@@ -52,6 +59,9 @@ class Square(IterativeAttack[Proposed]):
         steps: number of proposals.
         p_init: first share of the pixels in a window, in (0, 1].
         rescale: stretch the schedule of p, which was made for 10,000 steps, to ``steps``.
+        patience: give up rows that will not get there. When 1/8, 1/4 and 1/2 of the steps are done, a row leaves whose
+            loss would stay below 0 if every further doubling of its steps gained ``patience`` times what the last did;
+            infinite: none leaves. It needs a loss that is positive where the attack succeeds: no target.
 
     Inputs (n, c, h, w) are images, of any size; any other shape is read as one line of pixels, (n, 1, 1, d).
 
@@ -67,6 +77,7 @@ class Square(IterativeAttack[Proposed]):
     steps: int = 5000
     p_init: float = 0.8
     rescale: bool = False
+    patience: float = math.inf
     name: ClassVar[str] = "square"
     needs_gradient: ClassVar[bool] = False
 
@@ -76,11 +87,15 @@ class Square(IterativeAttack[Proposed]):
             raise SettingError(f"ball={type(self.ball).__name__} has no windows here; give Square Linf, L2 or L1")
         if not 0 < self.p_init <= 1:
             raise SettingError(f"p_init={shown(self.p_init)} must lie in (0, 1]: a share of the pixels")
+        if not self.patience >= 0:
+            raise SettingError(f"patience={shown(self.patience)} must be >= 0, or infinite to give up no row")
 
     def length(self, problem: Problem) -> int:
         return self.steps
 
     def init(self, problem: Problem) -> Proposed:
+        if problem.target is not None and not math.isinf(self.patience):
+            raise SettingError("patience is for a loss that is 0 at the boundary; leave it out where there is a target")
         x0, image, noise = problem.x0, Image.of(problem.x0), problem.noise.child("start")
         radius = largest_radius(problem)
         if isinstance(self.ball, Linf):
@@ -90,7 +105,8 @@ class Square(IterativeAttack[Proposed]):
         else:
             tiles = image.tiles(x0, noise, self._order).view(x0.shape)
             x = self._inside(problem, tiles * problem.bounds.width, radius)
-        return Proposed(x, x, torch.full_like(radius, -torch.inf), torch.zeros_like(radius, dtype=torch.bool), radius)
+        none, lowest = torch.zeros_like(radius, dtype=torch.bool), torch.full_like(radius, -torch.inf)
+        return Proposed(x, x, lowest, none, radius, lowest, none)
 
     def step(self, problem: Problem, state: Proposed, seen: Seen, t: int) -> Proposed:
         higher = (seen.success == state.fooled) & (seen.loss > state.loss)
@@ -102,7 +118,20 @@ class Square(IterativeAttack[Proposed]):
         draw = problem.noise.child("window").uniform(best.new_empty(len(best), 5 + image.channels), t)
         propose = self._corner if isinstance(self.ball, Linf) else self._moved
         x = propose(problem, image, best, state.radius, p, draw)
-        return Proposed(x, best, loss, state.fooled | seen.success, state.radius)
+        state = replace(state, x=x, best=best, loss=loss, fooled=state.fooled | seen.success)
+        return state if math.isinf(self.patience) else self._given_up(state, t + 1)
+
+    def _given_up(self, state: Proposed, looks: int) -> Proposed:
+        """With the rows that are far from the boundary for their pace, after so many looks."""
+        for eighths in (1, 2, 4):
+            test = max(2, self.steps * eighths // 8)
+            if looks == test:
+                gain = state.loss - state.halfway
+                hopeless = state.loss + self.patience * gain * math.log2(self.steps / test) < 0
+                state = replace(state, done=hopeless & ~state.fooled)
+            if looks in (test // 2, test):  # each test is at twice the steps of the one before
+                state = replace(state, halfway=state.loss)
+        return state
 
     @property
     def _order(self) -> int:

@@ -19,7 +19,9 @@ def evaluate(
     specs: Annotated[
         list[str] | None, typer.Argument(metavar="MODEL [MODEL ...] DATA", help="Models, then the data set.")
     ] = None,
-    attacks: Annotated[str, typer.Option(help="Comma list; `saddlepoint list` shows all.")] = ",".join(DEFAULT),
+    attacks: Annotated[
+        str, typer.Option(help="Comma list; `saddlepoint list` shows all. Default: the suite cascade.")
+    ] = "",
     suite: Annotated[
         str | None, typer.Option(help="Named attacks, each on what is left; in place of --attacks.")
     ] = None,
@@ -56,6 +58,7 @@ def evaluate(
         forwards=forwards, backwards=backwards, threads=threads,
     )  # fmt: skip
     models, data = planning.models_and_data(file, specs or [], weights)
+    attacks = attacks if file.names("attacks") else ",".join(DEFAULT)
     threats = planning.balls(file, norm, eps, "attacks", attacks)
     named = planning.attacks(file, "attacks", attacks, threats[0])
     chosen = planning.suite(file, suite, target, threats)

@@ -13,7 +13,7 @@ from saddlepoint.cli import common, given
 from saddlepoint.cli.given import Given
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.errors import DataError, SpecError, shown
-from saddlepoint.evaluation.ensembles import Suite, as_suite
+from saddlepoint.evaluation.ensembles import Suite, as_suite, usual
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.rounding import require_images
 from saddlepoint.evaluation.suites import Named, build, needs_eps
@@ -178,12 +178,12 @@ def attacks(file: Given, key: str, text: str, ball: Ball) -> list[Named]:
 
 
 def suite(file: Given, name: str | None, target: str, balls: Sequence[Ball]) -> Suite | None:
-    """The suite of --suite, or of the file.
+    """The suite of --suite, or of the file; without one, and without attacks, the usual one.
 
     Raises:  SpecError for an unknown name, or where attacks are named, too.
     """
     if name is None:
-        return None
+        return None if file.names("attacks") else usual(target, balls)
     with file.at("suite"):
         if file.names("attacks"):
             raise SpecError(f"suite={name!r} stands beside attacks; keep one of the two")

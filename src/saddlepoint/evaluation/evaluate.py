@@ -16,7 +16,7 @@ from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, shown
 from saddlepoint.evaluation import asked, findings, pictures, targets
 from saddlepoint.evaluation.assemble import Assembly, assemble
-from saddlepoint.evaluation.ensembles import Suite, as_suite
+from saddlepoint.evaluation.ensembles import Suite, as_suite, usual
 from saddlepoint.evaluation.plan import Job, Plan, make_plan
 from saddlepoint.evaluation.store import MemoryStore, Outcome, Store, opened
 from saddlepoint.evaluation.suites import DEFAULT, Named
@@ -43,7 +43,7 @@ def evaluate(
     data: Dataset,
     *,
     balls: Sequence[Ball],
-    attacks: Sequence[Named | Attack] = DEFAULT,
+    attacks: Sequence[Named | Attack] | None = None,
     target: str = "none",
     seed: int = 0,
     batch_size: int | None = None,
@@ -59,7 +59,8 @@ def evaluate(
     Args:
         models: by name;  data: the rows, x in every model's bounds.
         balls: one for each threat, each with one eps.
-        attacks: names, names with settings, or attacks whose ball is one of ``balls``.
+        attacks: names, names with settings, or attacks whose ball is one of ``balls``. Without them and a suite, the
+            suite ``cascade``; FGSM, BIM, MI-FGSM, PGD and ILLC where it cannot be run: with a target, or in L0.
         target: "none", "least-likely", "random" or a class index.
         seed: of every random draw; a row's result depends on it and on the row's id only.
         batch_size: rows at once; None starts at 512 and halves while memory does not suffice. No number depends on it.
@@ -87,7 +88,7 @@ def checked_plan(
     data: Dataset,
     *,
     balls: Sequence[Ball],
-    attacks: Sequence[Named | Attack] = DEFAULT,
+    attacks: Sequence[Named | Attack] | None = None,
     target: str = "none",
     seed: int = 0,
     batch_size: int | None = None,
@@ -95,6 +96,8 @@ def checked_plan(
     suite: str | Suite | None = None,
 ) -> Plan:
     """The jobs of an evaluation, after a look at everything that was given; arguments and errors as in evaluate."""
+    if attacks is None:
+        suite, attacks = usual(target, balls) if suite is None else suite, DEFAULT
     chosen = None if suite is None else as_suite(suite, target, balls)
     asked.check(models, data, balls, attacks, target=target, seed=seed, batch_size=batch_size, limits=limits)
     unique = list(dict.fromkeys(balls))
