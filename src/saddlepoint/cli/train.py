@@ -68,7 +68,9 @@ def train(
     chosen = RECIPES[recipe]
     if eps is not None and not chosen.robust:
         raise SettingError(f"--eps cannot be given for {recipe!r}, which trains on clean inputs")
-    changes = {key: value for key, value in (("epochs", epochs), ("batch_size", batch_size)) if value is not None}
+    changes: dict[str, Any] = {
+        key: value for key, value in (("epochs", epochs), ("batch_size", batch_size)) if value is not None
+    }
     with given.of(ctx).at():
         radius = customary(data) if eps is None else common.number(eps)
         schedule = replace(chosen.schedule, seed=seed, **changes)
@@ -100,7 +102,7 @@ def train(
         accuracy = measure(Classifier(module), test[:_MEASURED], radius)
         save_weights(module, out)
         card = _card(recipe, chosen, out, learn, architecture, module, accuracy)
-        card["recipe"].update(how, final_loss=round(losses[-1].loss, 6))
+        card["recipe"].update(how, final_loss=round(losses.epochs[-1].loss, 6))
         write_atomic(out.with_suffix(".json"), (json.dumps(card, indent=1, allow_nan=False) + "\n").encode())
         checkpoint.remove()
     common.console().print_json(json.dumps(card["accuracy"]))

@@ -1,13 +1,13 @@
 """Published and shipped settings of training, as data."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from saddlepoint.attacks import PGD
 from saddlepoint.balls import Linf
-from saddlepoint.defenses.training.fit import Schedule
 from saddlepoint.defenses.training.objectives import Adversarial, Objective, Standard
+from saddlepoint.defenses.training.schedule import Schedule
 
 
 @final
@@ -30,7 +30,7 @@ class Recipe:
     def describe(self, schedule: Schedule, eps: float) -> dict[str, Any]:
         """The recipe as run, as JSON."""
         threat = {"norm": "linf", "eps": eps} if self.robust else {}
-        return {**threat, **self.settings, "optimizer": "adam", **asdict(schedule)}
+        return {**threat, **self.settings, **schedule.describe()}
 
 
 _RADII = {"mnist10k": 0.3, "fashion-mnist": 0.1}
