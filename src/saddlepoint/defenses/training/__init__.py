@@ -3,8 +3,33 @@
 from saddlepoint.defenses.training.fit import Epoch as Epoch
 from saddlepoint.defenses.training.fit import Schedule as Schedule
 from saddlepoint.defenses.training.fit import fit as fit
+from saddlepoint.defenses.training.objectives import AWP as AWP
 from saddlepoint.defenses.training.objectives import Adversarial as Adversarial
+from saddlepoint.defenses.training.objectives import DefensiveDistillation as DefensiveDistillation
+from saddlepoint.defenses.training.objectives import Distillation as Distillation
+from saddlepoint.defenses.training.objectives import Fast as Fast
+from saddlepoint.defenses.training.objectives import FGSMMixed as FGSMMixed
+from saddlepoint.defenses.training.objectives import Free as Free
+from saddlepoint.defenses.training.objectives import Mart as Mart
 from saddlepoint.defenses.training.objectives import Objective as Objective
 from saddlepoint.defenses.training.objectives import Standard as Standard
+from saddlepoint.defenses.training.objectives import StrongAdversary as StrongAdversary
+from saddlepoint.defenses.training.objectives import Trades as Trades
 
-__all__ = ["Adversarial", "Epoch", "Objective", "Schedule", "Standard", "fit"]
+__all__ = [
+    "AWP",
+    "Adversarial",
+    "DefensiveDistillation",
+    "Distillation",
+    "Epoch",
+    "FGSMMixed",
+    "Fast",
+    "Free",
+    "Mart",
+    "Objective",
+    "Schedule",
+    "Standard",
+    "StrongAdversary",
+    "Trades",
+    "fit",
+]

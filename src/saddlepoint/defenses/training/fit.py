@@ -75,7 +75,8 @@ def fit(
         raise InputError(f"x has {len(x)} rows and y {len(y)}; training needs as many, and at least one")
     device = next(module.parameters()).device
     optimizer = torch.optim.Adam(module.parameters(), lr=schedule.peak)
-    per_epoch = -(-len(x) // schedule.batch_size)
+    replays = int(getattr(objective, "replays", 1))
+    per_epoch = -(-len(x) // schedule.batch_size) * replays
     total = per_epoch * schedule.epochs
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, schedule.peak, total_steps=max(total, 2), pct_start=schedule.rise, cycle_momentum=False
@@ -86,7 +87,7 @@ def fit(
         if checkpoint is not None:
             checkpoint.restore(run)
         module.train()
-        for epoch, rows in _batches(len(x), schedule, run.done):
+        for epoch, rows in _batches(len(x), schedule, replays, run.done):
             drawn = Noise(schedule.seed).child(epoch).at(rows.to(device))
             inputs = x[rows].to(device)
             if schedule.shift:
@@ -111,15 +112,16 @@ def fit(
     return [Epoch(number, mean) for number, mean in enumerate(run.means, 1)]
 
 
-def _batches(n: int, schedule: Schedule, skip: int) -> Iterator[tuple[int, Tensor]]:
-    """Epoch and rows of every batch but the first ``skip``; the order is of the seed alone."""
+def _batches(n: int, schedule: Schedule, replays: int, skip: int) -> Iterator[tuple[int, Tensor]]:
+    """Epoch and rows of every batch, ``replays`` times each, but the first ``skip``; the order is of the seed alone."""
     shuffler = torch.Generator().manual_seed(schedule.seed)
     for epoch in range(schedule.epochs):
         for rows in torch.randperm(n, generator=shuffler).split(schedule.batch_size):
-            if skip:
-                skip -= 1
-            else:
-                yield epoch, rows
+            for _ in range(replays):
+                if skip:
+                    skip -= 1
+                else:
+                    yield epoch, rows
 
 
 def _mean(losses: list[Tensor], epoch: int) -> float:
