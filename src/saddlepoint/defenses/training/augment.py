@@ -5,21 +5,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from saddlepoint._typing import Batch
+from saddlepoint.balls import Bounds
 from saddlepoint.defenses.training.schedule import Schedule
 from saddlepoint.errors import InputError
 from saddlepoint.noise import Noise
 
 
-def augment(x: Batch, noise: Noise, schedule: Schedule) -> Batch:
+def augment(x: Batch, noise: Noise, schedule: Schedule, bounds: Bounds = Bounds()) -> Batch:
     """The views of a batch that a schedule asks for: moved, cropped, mirrored, with noise; every row on its own."""
+    fill = min(max(0.0, bounds.lower), bounds.upper)
     if schedule.shift:
-        x = shift(x, noise, schedule.shift)
+        x = shift(x, noise, schedule.shift, fill)
     if schedule.crop:
-        x = _moved(x, noise.child("crop"), schedule.crop, 0.0, "crop")
+        x = _moved(x, noise.child("crop"), schedule.crop, fill, "crop")
     if schedule.flip:
         x = flip(x, noise)
     if schedule.noise:
-        x = (x + schedule.noise * noise.child("gauss").normal(x)).clamp(0.0, 1.0)
+        x = (x + schedule.noise * noise.child("gauss").normal(x)).clamp(bounds.lower, bounds.upper)
     return x
 
 

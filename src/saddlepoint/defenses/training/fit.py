@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint._typing import Batch, Labels
+from saddlepoint.balls import Bounds
 from saddlepoint.classifier import Meter
 from saddlepoint.defenses.training.augment import augment
 from saddlepoint.defenses.training.average import follow, put
@@ -22,7 +23,7 @@ from saddlepoint.defenses.training.schedule import Schedule
 from saddlepoint.defenses.training.validation import Validation
 from saddlepoint.errors import InputError
 from saddlepoint.noise import Noise
-from saddlepoint.training_record import Epoch, TrainingRecord
+from saddlepoint.training_record import Epoch, Event, TrainingRecord
 
 _OTHER_PROCESS = 1_000_003  # added to the seed of dropout in each process but the first
 
@@ -36,7 +37,7 @@ def fit(
     *,
     validation: Validation | None = None,
     watch: Callable[[int, int], None] | None = None,
-    told: Callable[[Epoch], None] | None = None,
+    told: Callable[[Epoch, Event | None], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> TrainingRecord:
     """Train ``module`` in place on x (n, *f) and y (n,); it is left in evaluation mode.
@@ -48,7 +49,7 @@ def fit(
     Args:
         validation: what is measured on held-out rows after every epoch; they are then not trained on.
         watch: called after every step with (steps done, steps in all), for a progress bar.
-        told: called after every epoch.
+        told: called after every epoch, also with what the guard saw in it.
         checkpoint: keeps the training in a file, and goes on where that file left it.
 
     Returns:  what happened. The module has the weights that validation chose, or else those of the last epoch; of
@@ -77,7 +78,7 @@ def fit(
             if run.done % plan.per_epoch == 0:
                 close(run, schedule, validation, x, y, plan.held_out, among, step.rate)
                 if told is not None:
-                    told(run.epochs[-1])
+                    told(run.epochs[-1], next((each for each in run.events if each.epoch == len(run.epochs)), None))
             if due and checkpoint is not None:
                 checkpoint.keep(run, among)
             if watch is not None:
@@ -166,6 +167,7 @@ class _Step:
         self.among, self.meter = among, meter
         self.rate = 0.0
         self.device = next(run.module.parameters()).device
+        self.bounds: Bounds = getattr(objective, "bounds", Bounds())  # an objective without has none to keep to
 
     def __call__(self, epoch: int, batch: Tensor, replay: int, x: Batch, y: Labels, due: bool) -> bool:
         """Train on a batch of rows; whether the run is due to be written, which all processes agree on."""
@@ -195,7 +197,7 @@ class _Step:
         if not len(rows):  # the last batch may be smaller than the number of processes
             return next(run.module.parameters()).new_zeros(())
         drawn = Noise(self.schedule.seed).child(epoch).at(rows.to(device))
-        inputs, labels = augment(x[rows].to(device), drawn, self.schedule), y[rows].to(device)
+        inputs, labels = augment(x[rows].to(device), drawn, self.schedule, self.bounds), y[rows].to(device)
         noise = drawn.child(f"replay {replay}") if replay else drawn
         progress = run.done / self.plan.total
         told: dict[str, Any] = {"noise": noise, "progress": progress, "memory": run.memory}

@@ -27,9 +27,9 @@ class Schedule:
         points: of linear: pairs of a share and a multiple of peak, from share 0 to share 1.
         warmup: share over which cosine, constant and piecewise begin with a straight rise from 0.
         seed: of the order, the noise, dropout, and which rows are held out.
-        shift: images move by up to that many pixels along each axis, filled with 0.
+        shift: images move by up to that many pixels along each axis, filled with 0 (or the bound next to it).
         crop: images move likewise, as in padding by that many pixels and cropping at random;  flip: half of them are
-            mirrored left to right;  noise: standard deviation of Gaussian noise, in input units, clamped to [0, 1].
+            mirrored left to right;  noise: standard deviation of Gaussian noise, in input units, cut off at the bounds.
         optimizer: Adam() or SGD();  clip: longest gradient, all parameters together (L2); None for no limit.
         ema: decay of an exponential moving average of the weights, which is then what is validated and returned.
         precision: float32, or bfloat16 for autocast; weights and optimizer stay as they are.
