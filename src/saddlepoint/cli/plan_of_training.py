@@ -1,5 +1,7 @@
 """What ``saddlepoint train --dry-run`` prints: the plan of a training, and what it costs."""
 
+from collections.abc import Mapping
+
 from rich.table import Table
 from rich.text import Text
 
@@ -53,8 +55,9 @@ def _cost(name: str, found: Cost) -> list[tuple[str, str]]:
     return [(name, each), ("", f"{total} = {found.total:,} passes of a row{checks}")]
 
 
-def _told(values: dict[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+def _told(values: Mapping[str, object]) -> str:
+    told = ((name, _told(value) if isinstance(value, Mapping) else value) for name, value in values.items())
+    return ", ".join(f"{name} {value}" for name, value in told if value is not None)
 
 
 def _net(job: Job) -> str:

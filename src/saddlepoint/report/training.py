@@ -71,4 +71,11 @@ def _measured(accuracy: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _settings(recipe: dict[str, Any]) -> list[tuple[str, str]]:
     """The recipe as run, one line for each setting that says something."""
-    return [(base_name(str(name)), str(value)) for name, value in recipe.items() if value not in (None, [], "")]
+    return [(base_name(str(name)), _told(value)) for name, value in recipe.items() if value not in (None, [], "")]
+
+
+def _told(value: Any) -> str:
+    """A setting on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_told(each)}" for name, each in value.items() if each is not None)
+    return str(value)
