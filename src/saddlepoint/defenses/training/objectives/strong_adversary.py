@@ -97,7 +97,7 @@ class _NearestClass(IterativeAttack[Point]):
         return Point(ascend(problem, state.x, problem.radius, direction))
 
 
-def _slopes(a: Logits, own: Tensor, y: Labels, classes: Labels) -> Tensor:
+def _slopes(a: Logits, own: Tensor, y: Labels, classes: Tensor) -> Tensor:
     """The slopes (m, n, k) of a_j - a_y in the logits, a_j (e_j - a) - a_y (e_y - a), for the m classes j."""
     k, chosen = a.shape[1], a[:, classes].T[:, :, None]
     towards = chosen * (functional.one_hot(classes, k)[:, None] - a)
