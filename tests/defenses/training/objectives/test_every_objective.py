@@ -132,6 +132,19 @@ def test_any_rank_type_and_number_of_classes(name, shape, k, dtype):
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_points_and_memory_stay_on_the_device(name, ball, device):
+    x, y = (part.to(device) for part in rows_of())
+    net, memory = net_of().to(device).train(), {}
+    objective = every(ball, teacher=net_of(seed=5).to(device))[name]
+    for n in (8, 5, 8):
+        points = points_of(objective, net, x[:n], y[:n], memory=memory, rows=torch.arange(n, device=device))
+        loss = objective.loss(net, x[:n], points, y[:n])
+        loss.backward()
+        assert loss.isfinite()
+        assert {tensor.device.type for tensor in (points, loss, *memory.values())} == {device.type}
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_one_row_is_enough(name):
     x, y = rows_of(1)
     net = net_of(dropout=0.0).eval()

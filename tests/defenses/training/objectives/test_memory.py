@@ -63,3 +63,4 @@ def test_what_is_kept_is_a_copy_without_a_graph():
     x = torch.zeros(4, 2, dtype=torch.float64)
     assert _recall.recall(memory, x).tolist() == [[0, 0], [2, 2], [2, 2], [0, 0]]
     assert _recall.recall(memory, x).dtype == torch.float64
+    assert _recall.recall(memory, x[:2]).tolist() == [[0, 0], [2, 2]]
