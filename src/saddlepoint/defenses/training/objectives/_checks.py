@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from saddlepoint._typing import Batch, Logits, is_number
@@ -51,7 +52,7 @@ def check_teacher(teacher: object) -> None:
 
 
 def scores(module: nn.Module, x: Batch) -> Logits:
-    """Logits (n, k) of at least two classes, with their graph."""
+    """Logits (n, k) of at least two classes, with their graph; in float32 where the module says less."""
     output = module(x)
     logits = getattr(output, "logits", output)  # the output classes of Hugging Face carry it
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x) or logits.shape[1] < 2:
@@ -59,4 +60,4 @@ def scores(module: nn.Module, x: Batch) -> Logits:
         raise ModelError(
             f"the model returned {told} for {len(x)} inputs; training needs logits (n, k) of at least two classes"
         )
-    return logits
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

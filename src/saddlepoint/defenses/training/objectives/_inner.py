@@ -78,7 +78,7 @@ def attacked(module: nn.Module, bounds: Bounds, bn: Bn) -> Iterator[Classifier]:
 
 
 def maximise(attack: IterativeAttack[Any], model: Classifier, x: Batch, y: Labels | None, noise: Noise) -> Batch:
-    """The attack's points (n, *f); no row leaves the batch, so that a loss may hold one value per row."""
+    """The attack's points (n, *f). No row leaves the batch, so that a loss or a start may hold one value per row."""
     problem = Problem.open(attack, model, x, y, None, noise, Limits(shrink_at=0))
     search(attack, problem)
     return problem.record.points()

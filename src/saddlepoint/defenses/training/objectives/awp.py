@@ -62,7 +62,7 @@ class AWP:
             return self.objective.loss(module, x, points, y)
         weights = {name: p for name, p in module.named_parameters() if p.requires_grad and p.dim() > 1}
         apart = {name: buffer.clone() for name, buffer in module.named_buffers()}
-        loss = self.objective.loss(_At(module, apart), x, points if points is x else points.detach(), y)
+        loss = self.objective.loss(_At(module, apart), x, points, y)
         grads = torch.autograd.grad(loss, list(weights.values()), allow_unused=True, materialize_grads=True)
         moved = {
             name: weight + _perturbation(weight.detach(), grad, self.gamma)

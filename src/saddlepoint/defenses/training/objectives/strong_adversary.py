@@ -89,7 +89,7 @@ class _NearestClass(IterativeAttack[Point]):
             grads = problem.gradients(seen, _slopes(a, own, y, classes))
             flat = grads.flatten(0, 1)
             dual = (flat * problem.ball.steepest_step(flat)).flatten(1).sum(1).view(len(classes), -1)
-            far = torch.where((dual > 0) & (classes[:, None] != y), (own.T - a[:, classes].T) / dual, torch.inf)
+            far = torch.where(dual > 0, (own.T - a[:, classes].T) / dual, torch.inf)  # y has no slope against itself
             nearest, which = far.min(0)
             found = grads[which, torch.arange(len(y), device=y.device)]
             direction = torch.where((nearest < least).view(-1, *[1] * (found.dim() - 1)), found, direction)
@@ -97,7 +97,7 @@ class _NearestClass(IterativeAttack[Point]):
         return Point(ascend(problem, state.x, problem.radius, direction))
 
 
-def _slopes(a: Logits, own: Tensor, y: Labels, classes: Labels) -> Tensor:
+def _slopes(a: Logits, own: Tensor, y: Labels, classes: Tensor) -> Tensor:
     """The slopes (m, n, k) of a_j - a_y in the logits, a_j (e_j - a) - a_y (e_y - a), for the m classes j."""
     k, chosen = a.shape[1], a[:, classes].T[:, :, None]
     towards = chosen * (functional.one_hot(classes, k)[:, None] - a)
