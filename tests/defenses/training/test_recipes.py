@@ -92,7 +92,8 @@ def test_settings_are_changed_one_by_one():
     assert made == AWP(objective=Fast(ball=Linf(0.1), start="zero", bounds=Bounds(-1, 1)), gamma=0.01)
     assert (changed.schedule.epochs, changed.schedule.optimizer) == (3, SGD(nesterov=True))
     assert changed.schedule.batch_size == recipes()["fast"].schedule.batch_size
-    assert changed.validate(Linf(0.1)) == Validation(ball=Linf(0.1), rows=600, steps=10, patience=2, keep="best", guard="warn")
+    known = Validation(ball=Linf(0.1), rows=600, steps=10, patience=2, keep="best", guard="warn")
+    assert changed.validate(Linf(0.1)) == known
 
 
 @pytest.mark.parametrize(

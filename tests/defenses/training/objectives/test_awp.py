@@ -85,7 +85,7 @@ def test_the_warm_up_holds_in_a_training(make_net, batch):
         AWP(objective=Standard(), gamma=0.1, warmup=0.5),
         AWP(objective=Standard(), gamma=0.1),
     ):
-        means = [epoch.loss for epoch in fit(make_net(), *batch, objective, Schedule(epochs=2, batch_size=30))]
+        means = [epoch.loss for epoch in fit(make_net(), *batch, objective, Schedule(epochs=2, batch_size=30)).epochs]
         first.append(means)
     assert first[0][0] == first[1][0] < first[2][0]
     assert first[0][1] < first[1][1]

@@ -93,11 +93,11 @@ def test_each_batch_is_trained_on_as_often_as_it_says(make_net, batch, replays):
     told, steps = [], []
     schedule = Schedule(epochs=2, batch_size=25)
     objective = Free(ball=Linf(0.05), replays=replays)
-    epochs = fit(net, *batch, objective, schedule, watch=lambda done, total: (told.append(total), steps.append(done)))
+    record = fit(net, *batch, objective, schedule, watch=lambda done, total: (told.append(total), steps.append(done)))
     assert [len(x) for x in seen] == [size for _ in range(2) for size in (25, 25, 10) for _ in range(replays)]
     assert steps == list(range(1, 6 * replays + 1))
     assert set(told) == {6 * replays}
-    assert len(epochs) == 2
+    assert len(record.epochs) == 2
     for first in range(0, len(seen), replays):
         for i in range(1, replays):  # the same rows, by ever other perturbations
             assert 0 < (seen[first + i] - seen[first]).abs().amax() <= 0.1 + 1e-6
