@@ -13,6 +13,7 @@ from saddlepoint.balls import L2, Linf
 from saddlepoint.classifier import Classifier
 from saddlepoint.cli import measuring, training
 from saddlepoint.cli import train as module
+from saddlepoint.cli.job import Job
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.defenses.training import checkpoint
 from saddlepoint.defenses.training.recipes import recipes
@@ -107,7 +108,7 @@ def test_training_is_the_same_twice_and_another_with_another_seed(command, small
 def test_the_seed_chooses_the_first_weights():
     net = {"name": "SmallCNN", "channels": 1, "size": 28, "classes": 10}
     rows = load_data("mnist10k:test")[:2]
-    job = training.Job(
+    job = Job(
         recipe=recipes()["standard"], ball=Linf(0.1), out=None, learn=rows, test=rows, architecture=net, device="cpu",
         seed=0,
     )  # fmt: skip

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from rich.table import Table
 from rich.text import Text
 
-from saddlepoint.cli.training import Job, taught_by
+from saddlepoint.cli.job import Job
+from saddlepoint.cli.teachers import taught_by
 from saddlepoint.defenses.training.cost import Cost, cost
 
 

@@ -12,9 +12,10 @@ import typer
 
 from saddlepoint.cli import common, given
 from saddlepoint.cli.given import Given
+from saddlepoint.cli.job import Job, own_net
 from saddlepoint.cli.plan_of_training import table
+from saddlepoint.cli.teachers import taught
 from saddlepoint.cli.telling import Teller
-from saddlepoint.cli.training import Job, own_net, taught
 from saddlepoint.cli.training import train as run
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.defenses.training.processes import started
