@@ -71,6 +71,10 @@ class ProbabilityWarning(SaddlepointWarning):
     """The model seems to return probabilities where logits are expected."""
 
 
+class UniformLabelsWarning(SaddlepointWarning):
+    """A teacher's soft labels are the same for all classes, and teach nothing."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> SpecError:
     """The error for a name that is not in a list, with the nearest ones."""
     names = sorted(known)

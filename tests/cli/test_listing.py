@@ -1,7 +1,7 @@
 import inspect
 
 from saddlepoint.data import data_specs
-from saddlepoint.defenses.training.recipes import RECIPES
+from saddlepoint.defenses.training.recipes import recipes
 from saddlepoint.evaluation import attack_classes
 from saddlepoint.models import zoo_names
 
@@ -15,7 +15,7 @@ def test_everything_that_can_be_named_is_listed(command):
     assert {"linf", "l2"} <= first
     assert {f"zoo:{name}" for name in zoo_names()} <= first
     assert set(data_specs()) <= first
-    assert set(RECIPES) <= first
+    assert set(recipes()) <= first
 
 
 def test_each_attack_says_what_it_is(command):

@@ -1,4 +1,7 @@
+"""The command ``train``: what it writes, what it refuses, and that it goes on after a kill."""
+
 import json
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -6,27 +9,34 @@ import pytest
 import torch
 
 from saddlepoint._files import locked
-from saddlepoint.balls import Linf
+from saddlepoint.balls import L2, Linf
 from saddlepoint.classifier import Classifier
+from saddlepoint.cli import measuring, training
 from saddlepoint.cli import train as module
+from saddlepoint.cli.job import Job
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.defenses.training import checkpoint
-from saddlepoint.defenses.training.recipes import RECIPES
+from saddlepoint.defenses.training.recipes import recipes
 from saddlepoint.models import LeNet, SmallCNN, file_sha256, load_weights
 from saddlepoint.result import Keep
+from saddlepoint.training_record import TrainingRecord
 
 TRAIN, TEST = 96, 24
+METHODS = [name for name, recipe in recipes().items() if not recipe.preset]
+FILES = {"net.json", "net.safetensors", "net.training.html", "net.training.json"}
 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """Recipes of one epoch, few digits, and few steps of measurement."""
-    short = {
-        name: replace(recipe, schedule=replace(recipe.schedule, epochs=1, batch_size=32))
-        for name, recipe in RECIPES.items()
-    }
+    short = {}
+    for name, recipe in recipes().items():
+        checks = None if recipe.validation is None else {**recipe.validation, "rows": 24, "guard": "off", "steps": 2}
+        schedule = replace(recipe.schedule, epochs=1, batch_size=32)
+        soft = {"temperature": 2.0} if recipe.teacher else {}  # labels of so young a teacher are uniform at 100
+        short[name] = replace(recipe, schedule=schedule, validation=checks).changed(objective=soft)
     whole = {split: load_data(f"mnist10k:{split}") for split in ("train", "test")}
-    monkeypatch.setattr(module, "RECIPES", short)
+    monkeypatch.setattr(module, "recipes", lambda: short)
     monkeypatch.setattr(
         module, "load_data", lambda spec: whole[spec.partition(":")[2]][: TEST if "test" in spec else TRAIN]
     )
@@ -34,18 +44,26 @@ def small(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def unmeasured(monkeypatch):
+    """Nothing is measured: a list of the balls in which it would have been."""
+    balls = []
+    monkeypatch.setattr(training, "measure", lambda model, test, ball: balls.append(ball) or {})
+    return balls
+
+
 def card(path):
     return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("recipe", ["standard", "pgd"])
 def test_weights_and_card_are_written(command, small, recipe):
     done = command("train", recipe, "--out", "net.safetensors")
     assert done.code == 0, done.err
     told = card(small / "net.safetensors")
     assert json.loads(done.out) == told["accuracy"]
-    assert {path.name for path in small.iterdir()} == {"net.json", "net.safetensors"}
-    robust = RECIPES[recipe].robust
+    assert {path.name for path in small.iterdir()} == FILES
+    robust = recipe == "pgd"
 
     net = SmallCNN()
     load_weights(net, small / "net.safetensors", told["sha256"])
@@ -63,15 +81,20 @@ def test_weights_and_card_are_written(command, small, recipe):
     how = told["recipe"]
     assert (how["name"], how["data"], how["rows"]) == (recipe, "mnist10k:train", TRAIN)
     assert how["data_sha256"] == load_data("mnist10k:train")[:TRAIN].fingerprint
-    assert (how["optimizer"], how["epochs"], how["batch_size"], how["seed"]) == ("adam", 1, 32, 0)
+    assert (how["optimizer"]["name"], how["epochs"], how["batch_size"], how["seed"]) == ("adam", 1, 32, 0)
     assert {"peak", "rise", "final_loss"} <= set(how)
     assert how["final_loss"] > 0
-    assert ({"norm", "eps", "attack", "steps", "step_size", "warmup"} <= set(how)) is robust
+    assert ({"norm", "eps"} <= set(how)) is robust
+    assert how["objective"] == dict(recipes()[recipe].objective)
+    record = TrainingRecord.from_json((small / "net.training.json").read_text(encoding="utf-8"))
+    assert (len(record.epochs), record.kept, record.ended) == (1, 1, "finished")
+    assert record.forwards == TRAIN * (11 if robust else 1)
+    assert record.backwards == TRAIN * (11 if robust else 1)
+    assert f"loss {record.epochs[0].loss:.4f}" in done.err
     assert told["environment"] == {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
-def test_training_is_the_same_twice_and_another_with_another_seed(command, small, monkeypatch):
-    monkeypatch.setattr(module, "measure", lambda model, test, eps: {})
+def test_training_is_the_same_twice_and_another_with_another_seed(command, small, unmeasured):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         done = command("train", "pgd", "--seed", seed, "--out", f"{name}.safetensors")
         assert done.code == 0, done.err
@@ -81,33 +104,35 @@ def test_training_is_the_same_twice_and_another_with_another_seed(command, small
     assert (small / "a.json").read_bytes() == (small / "b.json").read_bytes()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_seed_chooses_the_first_weights():
     net = {"name": "SmallCNN", "channels": 1, "size": 28, "classes": 10}
-    first, again, other = (next(module._net(net, seed).parameters()) for seed in (0, 0, 1))
+    rows = load_data("mnist10k:test")[:2]
+    job = Job(
+        recipe=recipes()["standard"], ball=Linf(0.1), out=None, learn=rows, test=rows, architecture=net, device="cpu",
+        seed=0,
+    )  # fmt: skip
+    first, again, other = (next(replace(job, seed=seed).net().parameters()) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_options_reach_the_training_and_the_card(command, small, monkeypatch):
-    measured = []
-    monkeypatch.setattr(module, "measure", lambda model, test, eps: measured.append(eps) or {})
+def test_options_reach_the_training_and_the_card(command, small, unmeasured):
     words = ["--eps", "8/255", "--epochs", "2", "--batch-size", "48", "--seed", "5", "--device", "cpu"]
     assert command("train", "pgd", *words, "--out", "net.safetensors").code == 0
     how = card(small / "net.safetensors")["recipe"]
     assert (how["eps"], how["epochs"], how["batch_size"], how["seed"]) == (8 / 255, 2, 48, 5)
-    assert measured == [8 / 255]
+    assert unmeasured == [Linf(8 / 255)]
 
 
-def test_another_architecture(command, small, monkeypatch):
-    monkeypatch.setattr(module, "measure", lambda model, test, eps: {})
+def test_another_architecture(command, small, unmeasured):
     assert command("train", "standard", "--net", "LeNet", "--out", "net.safetensors").code == 0
     told = card(small / "net.safetensors")
     assert told["architecture"] == {"name": "LeNet", "channels": 1, "size": 28, "classes": 10}
     load_weights(LeNet(), small / "net.safetensors", told["sha256"])
 
 
-def test_the_callers_generator_is_not_touched(command, small, monkeypatch):
-    monkeypatch.setattr(module, "measure", lambda model, test, eps: {})
+def test_the_callers_generator_is_not_touched(command, small, unmeasured):
     before = torch.get_rng_state()
     assert command("train", "standard", "--out", "net.safetensors").code == 0
     assert torch.equal(torch.get_rng_state(), before)
@@ -128,8 +153,8 @@ def test_only_rows_that_held_so_far_are_attacked_again(monkeypatch):
         model = SimpleNamespace(threats=[threat], clean=SimpleNamespace(count=len(rows) - verdicts.count("W")))
         return SimpleNamespace(record=SimpleNamespace(models=[model]))
 
-    monkeypatch.setattr(module, "evaluate", fake)
-    found = module.measure(Classifier(SmallCNN()), test, 0.3)
+    monkeypatch.setattr(measuring, "evaluate", fake)
+    found = measuring.measure(Classifier(SmallCNN()), test, Linf(0.3))
     assert found == {
         "data": "toy",
         "rows": 14,
@@ -147,7 +172,7 @@ def test_measuring_ends_when_no_row_holds():
         torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.int64), classes=tuple("0123456789"), name="toy"
     )
     wrong = replace(test, y=(Classifier(net).predict(test.x) + 1) % 10)
-    found = module.measure(Classifier(net), wrong, 0.3)
+    found = measuring.measure(Classifier(net), wrong, Linf(0.3))
     assert (found["clean"], found["linf"]["pgd-40 and pgd-100 x 10"]) == (0.0, 0.0)
 
 
@@ -184,14 +209,13 @@ def test_images_that_are_not_square_are_refused(refused, small, monkeypatch):
     assert "wide has 8 x 6" in refused("train", "standard", "--out", "net.safetensors")
 
 
-def test_killed_it_goes_on_and_ends_with_the_same_files(command, small, monkeypatch):
-    monkeypatch.setattr(module, "measure", lambda model, test, eps: {})
+def test_killed_it_goes_on_and_ends_with_the_same_files(command, small, unmeasured, monkeypatch):
     monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
     assert command("train", "pgd", "--epochs", "2", "--out", "whole.safetensors").code == 0
     keep, written = checkpoint.Checkpoint.keep, []
 
-    def killing(self, run):
-        keep(self, run)
+    def killing(self, run, among):
+        keep(self, run, among)
         written.append(run.done)
         if len(written) == 4:
             raise KeyboardInterrupt
@@ -207,19 +231,19 @@ def test_killed_it_goes_on_and_ends_with_the_same_files(command, small, monkeypa
     assert not (small / "part.checkpoint").exists()
 
 
-def test_a_checkpoint_of_another_training_is_refused(command, refused, small, monkeypatch):
-    monkeypatch.setattr(module, "measure", lambda model, test, eps: 1 / 0)
+def test_a_checkpoint_of_another_training_is_refused(command, refused, small, monkeypatch, capsys):
+    monkeypatch.setattr(training, "measure", lambda model, test, ball: 1 / 0)
     monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
     with pytest.raises(ZeroDivisionError):
         command("train", "pgd", "--out", "net.safetensors")
+    capsys.readouterr()
     before = (small / "net.checkpoint").read_bytes()
     line = refused("train", "pgd", "--epochs", "2", "--out", "net.safetensors")
     assert "'net.checkpoint' is of another training: its recipe differ" in line
     assert (small / "net.checkpoint").read_bytes() == before
 
 
-def test_options_from_a_file(command, refused, small, monkeypatch):
-    monkeypatch.setattr(module, "measure", lambda model, test, eps: {})
+def test_options_from_a_file(command, refused, small, unmeasured):
     (small / "recipe.yaml").write_text("recipe: pgd\neps: 8/255\nepochs: 2\nout: net.safetensors\n")
     assert command("train", "--config", "recipe.yaml", "--epochs", "1").code == 0
     how = card(small / "net.safetensors")["recipe"]
@@ -235,8 +259,181 @@ def test_two_processes_may_not_train_into_one_file(refused, small):
 
 
 @pytest.mark.parametrize(("data", "eps"), [("mnist10k", 0.3), ("fashion-mnist", 0.1)])
-def test_the_radius_is_the_data_sets_customary_one(command, small, monkeypatch, data, eps):
-    measured = []
-    monkeypatch.setattr(module, "measure", lambda model, test, eps: measured.append(eps) or {})
+def test_the_radius_is_the_data_sets_customary_one(command, small, unmeasured, data, eps):
     assert command("train", "pgd", "--data", data, "--out", "net.safetensors").code == 0
-    assert measured == [eps] == [card(small / "net.safetensors")["recipe"]["eps"]]
+    assert unmeasured == [Linf(eps)]
+    assert card(small / "net.safetensors")["recipe"]["eps"] == eps
+
+
+@pytest.mark.parametrize("recipe", METHODS)
+def test_every_method_trains(command, small, unmeasured, recipe):
+    done = command("train", recipe, "--out", "net.safetensors", "--seed", 3)
+    assert done.code == 0, done.err
+    extra = {name.replace("net", "net.teacher") for name in FILES} if "distillation" in recipe else set()
+    assert {path.name for path in small.iterdir()} == FILES | extra
+    assert unmeasured[-1] == recipes()[recipe].ball("mnist10k")
+    assert recipe != "strong-adversary" or unmeasured[-1] == L2(1.5)
+
+
+def test_weights_are_perturbed_where_it_is_asked_for(command, small, unmeasured):
+    for name, words in (("a", []), ("b", ["--awp"])):
+        assert command("train", "fast", *words, "--out", f"{name}.safetensors").code == 0
+    assert file_sha256(small / "a.safetensors") != file_sha256(small / "b.safetensors")
+    records = [TrainingRecord.from_json((small / f"{name}.training.json").read_text()) for name in "ab"]
+    assert [record.backwards / (TRAIN - 24) for record in records] == [2, 3]
+    assert card(small / "b.safetensors")["recipe"]["awp"] == {}
+
+
+def test_a_teacher_is_kept_and_not_trained_again(command, refused, small, unmeasured):
+    words = ["train", "defensive-distillation", "--out", "net.safetensors"]
+    assert command(*words).code == 0
+    teacher, student = (file_sha256(small / f"net{name}.safetensors") for name in (".teacher", ""))
+    told = card(small / "net.teacher.safetensors")
+    assert told["recipe"]["objective"] == {"name": "standard", "temperature": 2.0}
+    before = (small / "net.teacher.safetensors").stat().st_mtime_ns
+    assert command(*words).code == 0
+    assert (small / "net.teacher.safetensors").stat().st_mtime_ns == before
+    assert (file_sha256(small / "net.teacher.safetensors"), file_sha256(small / "net.safetensors")) == (
+        teacher,
+        student,
+    )
+    line = refused(*words, "--seed", 1)
+    assert "'net.teacher.safetensors' is no teacher of this training; delete it" in line
+    done = command("train", "distillation", "--teacher", "zoo:mnist-standard", "--out", "other.safetensors")
+    assert done.code == 0, done.err
+    assert not (small / "other.teacher.safetensors").exists()
+
+
+def test_validation_chooses_and_is_recorded(command, small, unmeasured):
+    words = ["--validation", 30, "--keep", "best", "--patience", 2, "--guard", "off", "--epochs", 3]
+    done = command("train", "pgd", *words, "--out", "net.safetensors")
+    assert done.code == 0, done.err
+    record = TrainingRecord.from_json((small / "net.training.json").read_text())
+    assert record.settings["validation"]["keep"] == "best"
+    assert record.kept == record.best.number
+    assert all(epoch.pgd is not None for epoch in record.epochs)
+    assert done.err.count("PGD") == len(record.epochs)
+    assert "Accuracy on held-out rows" in (small / "net.training.html").read_text()
+
+
+def test_the_guard_is_told(command, small, unmeasured, monkeypatch):
+    from saddlepoint.defenses.training import epochs
+
+    monkeypatch.setattr(epochs, "suspicion", lambda before, now: "planted" if now.number == 2 else None)
+    words = ["--epochs", 4, "--validation", 30]
+    short = module.recipes()
+    monkeypatch.setattr(
+        "saddlepoint.defenses.training.validation.LEAST_ROWS", 10
+    )  # so that few digits are enough for it
+    monkeypatch.setattr(module, "recipes", lambda: short)
+    done = command("train", "fast", *words, "--guard", "stop", "--out", "net.safetensors")
+    assert done.code == 0, done.err
+    assert "guard epoch 2: planted; rolled back to the last weights that were not suspect, and stopped" in done.err
+    told = card(small / "net.safetensors")["recipe"]
+    assert (told["kept"], told["ended"]) == (1, "guard")
+    assert "Catastrophic overfitting suspected in epoch 2" in (small / "net.training.html").read_text()
+
+
+def test_a_dry_run_prints_plan_and_cost_and_writes_nothing(command, small):
+    done = command("train", "pgd", "--dry-run", "--epochs", 2, "--out", "net.safetensors")
+    assert done.code == 0, done.err
+    assert "11 forward and 11 backward passes per row and step" in done.out
+    assert f"{TRAIN} rows x 2 epochs = {TRAIN * 2 * 22:,} passes of a row" in done.out
+    assert "166,406 parameters" in done.out
+    done = command("train", "free", "--dry-run", "--out", "net.safetensors")
+    assert "72 rows x 1 epochs x 4 times each" in done.out
+    assert "not run here" in command("train", "pgd-mnist", "--dry-run", "--out", "net.safetensors").out
+    done = command("train", "distillation", "--dry-run", "--out", "net.safetensors")
+    assert "trained first, kept as net.teacher.safetensors" in done.out
+    assert "2 forward and 1 backward passes" in done.out
+    assert list(small.iterdir()) == []
+
+
+def test_the_cost_is_what_is_spent(command, small, unmeasured):
+    for recipe in ("trades", "mart", "fgsm-mixed"):
+        words = ["train", recipe, "--out", f"{recipe}.safetensors"]
+        told = command(*words, "--dry-run").out
+        assert command(*words).code == 0
+        record = TrainingRecord.from_json((small / f"{recipe}.training.json").read_text())
+        rows = TRAIN - 24
+        each = f"{record.forwards // rows} forward and {record.backwards // rows} backward passes per row"
+        assert each in told
+
+
+def test_a_net_of_ones_own(command, refused, small, unmeasured, monkeypatch):
+    (small / "mynets.py").write_text(
+        "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+    )
+    words = ["train", "standard", "--out", "net.safetensors"]
+    assert command(*words, "--net", "py:mynets:net").code == 0
+    told = card(small / "net.safetensors")
+    assert (told["architecture"], told["parameters"]) == ({"py": "py:mynets:net"}, 7850)
+    assert told["description"].startswith("py:mynets:net on mnist10k")
+    (small / "recipe.yaml").write_text("recipe: standard\nout: other.safetensors\nnet: py:mynets:net\n")
+    line = refused("train", "--config", "recipe.yaml")
+    assert "net: 'py:mynets:net' runs code; if you trust the file and the code, add --allow-code" in line
+    (small / "recipe.yaml").write_text(
+        "recipe: standard\nout: other.safetensors\nnet: py:mynets:net\nallow_code: yes\n"
+    )
+    assert "add --allow-code" in refused("train", "--config", "recipe.yaml")  # a file does not allow itself
+    assert command("train", "--config", "recipe.yaml", "--allow-code").code == 0
+    del sys.modules["mynets"]
+
+
+def test_settings_of_a_recipe_from_a_file(command, refused, small, unmeasured):
+    (small / "own.yaml").write_text(
+        "recipe: fast\nout: net.safetensors\nobjective: {start: zero}\n"
+        "schedule:\n  epochs: 2\n  optimizer: {name: sgd, momentum: 0.5}\n  rate: cosine\n"
+        "validation: {rows: 30, guard: off}\n"
+    )
+    assert command("train", "--config", "own.yaml").code == 0
+    how = card(small / "net.safetensors")["recipe"]
+    assert how["objective"] == {"name": "fast", "start": "zero"}
+    assert (how["epochs"], how["rate"], how["optimizer"]["name"]) == (2, "cosine", "sgd")
+    assert how["validation"]["rows"] == 30
+    for text, rule in (
+        ("objective: {strat: zero}", "own.yaml: objective: unknown setting of Fast 'strat'"),
+        ("schedule: {epochs: few}", "own.yaml: schedule: epochs='few' must be an integer"),
+        ("schedule: cosine", "own.yaml: schedule: 'cosine' must be a mapping of settings"),
+    ):
+        (small / "own.yaml").write_text(f"recipe: fast\nout: net.safetensors\n{text}\n")
+        assert rule in refused("train", "--config", "own.yaml")
+
+
+def test_it_begins_with_other_weights(command, refused, small, unmeasured):
+    assert command("train", "standard", "--out", "a.safetensors").code == 0
+    assert command("train", "standard", "--start", "a.safetensors", "--out", "b.safetensors").code == 0
+    assert file_sha256(small / "a.safetensors") != file_sha256(small / "b.safetensors")
+    line = refused("train", "standard", "--net", "LeNet", "--start", "a.safetensors", "--out", "c.safetensors")
+    assert "do not fit LeNet" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (["pgd", "--keep", "best"], "--keep needs rows that are held out: give --validation too"),
+        (["pgd", "--validation", "100"], "rows=100 are too few for the guard, which needs 512"),
+        (["pgd", "--validation", "96", "--guard", "off"], "there are 96 rows, and 96 are to be held out"),
+        (["pgd", "--validation", "30", "--keep", "worst"], "unknown keep 'worst'"),
+        (["pgd", "--precision", "half"], "unknown precision 'half'; known: bfloat16, float32"),
+        (["pgd", "--teacher", "zoo:mnist-pgd"], "--teacher cannot be given for 'pgd', which learns from labels alone"),
+        (["distillation", "--teacher", "zoo:mnist"], "unknown zoo model 'mnist'"),
+        (["pgd", "--net", "py:nowhere:net"], "there is no module 'nowhere'"),
+        (["pgd", "--start", "gone.safetensors"], "weights 'gone.safetensors' cannot be read"),
+    ],
+)
+def test_options_that_make_no_sense_end_in_one_line(refused, small, words, rule):
+    assert rule in refused("train", *words, "--out", "net.safetensors")
+    assert not (small / "net.safetensors").exists()
+
+
+def test_events_for_tensorboard(command, small, unmeasured):
+    pytest.importorskip("tensorboard")
+    assert command("train", "fast", "--tensorboard", "--out", "net.safetensors").code == 0
+    assert [path.name.startswith("events") for path in (small / "net.tensorboard").iterdir()] == [True]
+
+
+def test_without_tensorboard_it_says_what_to_install(refused, small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    line = refused("train", "fast", "--tensorboard", "--out", "net.safetensors")
+    assert "needs the package 'tensorboard'; install it with: pip install 'saddlepoint[train]'" in line

@@ -1,8 +1,10 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
 from saddlepoint.errors import SettingError, SpecError
-from saddlepoint.models.nets import ARCHITECTURES, LeNet, PoolCNN, SmallCNN, build
+from saddlepoint.models.nets import ARCHITECTURES, LeNet, PoolCNN, PreActResNet18, SmallCNN, WideResNet, build
 
 
 def test_number_of_parameters_is_that_of_the_layers():
@@ -25,12 +27,13 @@ def test_number_of_parameters_is_that_of_the_layers():
 @pytest.mark.parametrize("net", ARCHITECTURES.values())
 def test_any_size(net, channels, size, classes, n):
     size = max(size, 12) if net is LeNet else size
-    assert net(channels, size, classes)(torch.zeros(n, channels, size, size)).shape == (n, classes)
+    made = WideResNet(channels, size, classes, 10, 1) if net is WideResNet else net(channels, size, classes)
+    assert made.eval()(torch.zeros(n, channels, size, size)).shape == (n, classes)
 
 
 @pytest.mark.parametrize("net", ARCHITECTURES.values())
 def test_device(net, device):
-    assert net().to(device)(torch.zeros(2, 1, 28, 28, device=device)).device.type == device.type
+    assert net(1, 28).to(device)(torch.zeros(2, 1, 28, 28, device=device)).device.type == device.type
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,10 @@ def test_device(net, device):
         (SmallCNN, {"classes": 1}, "classes=1 of SmallCNN must be at least 2"),
         (PoolCNN, {"size": 3}, "size=3 of PoolCNN must be at least 4"),
         (LeNet, {"size": 11}, "size=11 of LeNet must be at least 12"),
+        (PreActResNet18, {"size": 3}, "size=3 of PreActResNet18 must be at least 4"),
+        (WideResNet, {"width": 0}, "width=0 of WideResNet must be at least 1"),
+        (WideResNet, {"depth": 4}, "depth=4 of WideResNet must be at least 10"),
+        (WideResNet, {"depth": 32}, "depth=32 of WideResNet must be 4 more than a multiple of 6"),
     ],
 )
 def test_too_small_is_refused(net, settings, message):
@@ -72,10 +79,51 @@ def test_every_architecture_is_listed_by_its_own_name():
     ("architecture", "error", "message"),
     [
         ({"name": "SmalCNN"}, SpecError, "unknown architecture 'SmalCNN'; did you mean 'SmallCNN'"),
-        ({}, SpecError, "unknown architecture ''; known: LeNet, PoolCNN, SmallCNN"),
+        ({}, SpecError, "unknown architecture ''; known: LeNet, PoolCNN, PreActResNet18, SmallCNN, WideResNet"),
         ({"name": "SmallCNN", "depth": 3}, SettingError, "'SmallCNN' cannot be built with {'depth': 3}: .*depth"),
     ],
 )
 def test_build_refuses_what_it_cannot_make(architecture, error, message):
     with pytest.raises(error, match=message):
         build(architecture)
+
+
+def parameters_of(widths, blocks, classes, channels=3):
+    """By hand: convolutions without biases, two numbers for each channel of a norm, one linear layer."""
+    count = channels * widths[0] * 9
+    for before, after in pairwise(widths):
+        changes = (before, after) != (64, 64)  # the first group of the ResNet keeps its shape
+        count += before * after if changes else 0
+        for block in range(blocks):
+            first = after if block else before
+            count += first * after * 9 + after * after * 9 + 2 * first + 2 * after
+    return count + 2 * widths[-1] + widths[-1] * classes + classes
+
+
+@pytest.mark.parametrize(
+    ("net", "widths", "blocks"),
+    [
+        (PreActResNet18(), (64, 64, 128, 256, 512), 2),
+        (WideResNet(depth=16, width=2), (16, 32, 64, 128), 2),
+    ],
+)
+def test_number_of_parameters_of_residual_nets(net, widths, blocks):
+    assert sum(p.numel() for p in net.parameters()) == parameters_of(widths, blocks, 10)
+
+
+def test_a_block_whose_second_convolution_is_zero_is_the_identity():
+    block = WideResNet(depth=16, width=2).layers[2].eval()
+    torch.nn.init.zeros_(block.conv2.weight)
+    x = torch.randn(2, 32, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert block.shortcut is None
+    assert torch.equal(block(x), x)
+
+
+def test_residual_nets_halve_their_maps():
+    for net, sizes in ((PreActResNet18(), [32, 16, 8, 4]), (WideResNet(depth=10, width=1), [32, 16, 8])):
+        found, x = [], torch.zeros(1, 3, 32, 32)
+        for layer in net.eval().layers:
+            x = layer(x)
+            if hasattr(layer, "shortcut") and x.shape[2] not in found:
+                found.append(x.shape[2])
+        assert found == sizes

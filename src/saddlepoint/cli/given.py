@@ -37,7 +37,7 @@ class Given:
     def get(self, key: str) -> Any | None:
         """What the file says of a key; None if it says nothing, or words of the command line replace it."""
         words = _REPLACED_BY.get(key, (key,))
-        return None if any(map(self._typed, words)) else self.values.get(key)
+        return None if any(map(self.typed, words)) else self.values.get(key)
 
     @contextmanager
     def at(self, place: str = "") -> Iterator[None]:
@@ -60,9 +60,10 @@ class Given:
 
     def names(self, key: str) -> bool:
         """Whether a key was typed, or is in the file."""
-        return self._typed(key) or key in self.values
+        return self.typed(key) or key in self.values
 
-    def _typed(self, word: str) -> bool:
+    def typed(self, word: str) -> bool:
+        """Whether a word was given on the command line."""
         source = self.ctx.get_parameter_source(word)
         return source is not None and source.name == "COMMANDLINE"
 

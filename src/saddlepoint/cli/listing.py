@@ -7,7 +7,7 @@ from rich.text import Text
 
 from saddlepoint.cli import common
 from saddlepoint.data import data_specs
-from saddlepoint.defenses.training.recipes import RECIPES
+from saddlepoint.defenses.training.recipes import recipes
 from saddlepoint.evaluation import attack_classes
 from saddlepoint.evaluation.ensembles import SUITES
 from saddlepoint.models import zoo_card, zoo_names
@@ -22,7 +22,8 @@ def listing() -> None:
         ("norms", [(name, _first_line(cls)) for name, cls in common.BALLS.items()]),
         ("models", [(f"zoo:{name}", str(zoo_card(name).get("description", ""))) for name in zoo_names()]),
         ("data sets", [(spec, "") for spec in data_specs()]),
-        ("recipes", [(name, recipe.description) for name, recipe in RECIPES.items()]),
+        ("recipes", [(name, recipe.title) for name, recipe in recipes().items() if not recipe.preset]),
+        ("recipes for one data set", [(name, recipe.title) for name, recipe in recipes().items() if recipe.preset]),
     ):
         table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False)
         for name, about in rows:

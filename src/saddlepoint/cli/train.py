@@ -1,186 +1,180 @@
 """``saddlepoint train``."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from torch import nn
 
-from saddlepoint._files import locked, write_atomic
-from saddlepoint.attacks import PGD
-from saddlepoint.balls import Linf
-from saddlepoint.classifier import Classifier
 from saddlepoint.cli import common, given
+from saddlepoint.cli.given import Given
+from saddlepoint.cli.job import Job, own_net
+from saddlepoint.cli.plan_of_training import table
+from saddlepoint.cli.teachers import taught
+from saddlepoint.cli.telling import Teller
+from saddlepoint.cli.training import train as run
 from saddlepoint.data import Dataset, load_data
-from saddlepoint.defenses.training import fit
-from saddlepoint.defenses.training.checkpoint import Checkpoint
-from saddlepoint.defenses.training.recipes import RECIPES, Recipe, customary
-from saddlepoint.errors import RecordError, SettingError, unknown
-from saddlepoint.evaluation import evaluate
-from saddlepoint.models import file_sha256, save_weights
-from saddlepoint.models.nets import ARCHITECTURES, build
-from saddlepoint.records import HELD
-from saddlepoint.result import Keep
-from saddlepoint.solve import Attack
+from saddlepoint.defenses.training.processes import started
+from saddlepoint.defenses.training.recipes import Recipe, recipes
+from saddlepoint.errors import SettingError, SpecError, shown, unknown
+from saddlepoint.models.nets import ARCHITECTURES
 
-_MEASURED = 2000  # test rows: ten random starts on more take longer than the training
+_STRUCTURED = ("objective", "schedule", "validation", "awp")
+_OF_SCHEDULE = ("epochs", "batch_size", "precision", "seed")
 
 
 def train(
     ctx: typer.Context,
-    recipe: Annotated[str, typer.Argument(help="standard or pgd; `saddlepoint list` shows all.")],
-    out: Annotated[Path, typer.Option(help="Where the weights go: NAME.safetensors; NAME.json goes beside it.")],
-    data: Annotated[str, typer.Option(help="Data set; its splits train and test are used.")] = "mnist10k",
+    recipe: Annotated[str, typer.Argument(help="Such as pgd or fast; `saddlepoint list` shows all.")],
+    out: Annotated[Path, typer.Option(help="Where the weights go: NAME.safetensors; other files go beside it.")],
+    data: Annotated[
+        str | None, typer.Option(help="Data set; its splits train and test are used. Default: the recipe's.")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of fashion-mnist or cifar10.")] = None,
-    net: Annotated[str, typer.Option(help="Architecture: SmallCNN, LeNet or PoolCNN.")] = "SmallCNN",
+    net: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(ARCHITECTURES)}, or py:package.module:factory. Default: the recipe's."),
+    ] = None,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Let a file of --config name a py: net, whose code runs.")
+    ] = False,
     eps: Annotated[
         str | None,
-        typer.Option(help="Radius to train at, such as 0.3 or 8/255; default: the data set's customary one."),
+        typer.Option(help="Radius to train at, such as 0.3 or 8/255; default: the recipe's, or the data set's."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Of all processes together. Default: the recipe's.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16. Default: the recipe's.")] = None,
+    awp: Annotated[bool, typer.Option("--awp", help="Perturb the weights, too (Wu et al. 2020).")] = False,
+    teacher: Annotated[str | None, typer.Option(help="Model to learn from; default: one is trained first.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Safetensors file of the weights to begin with.")] = None,
+    validation: Annotated[int | None, typer.Option(help="Rows to hold out and attack after every epoch.")] = None,
+    keep: Annotated[str | None, typer.Option(help="last or best: which weights, by validation.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better one.")] = None,
+    guard: Annotated[str | None, typer.Option(help="Against catastrophic overfitting: stop, warn or off.")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write NAME.tensorboard, too.")] = False,
     seed: Annotated[int, typer.Option(help="Of the weights, the order of the rows, and the noise.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; fix them for equal bits.")] = None,
-    config: Annotated[Path | None, given.option()] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print plan and cost, and stop.")] = False,
+    config: Annotated[Path | None, given.option(*_STRUCTURED)] = None,
 ) -> None:
-    """Train a small net on a data set's train split, measure it on the test split, write weights and card.
+    """Train a net on a data set's train split, measure it on the test split; write weights, card, record and report.
 
-    Killed, it goes on where it was when the same command is run again, and ends with the same weights.
+    Killed, it goes on where it was when the same command is run again, and ends with the same weights. Started by
+    torchrun or accelerate launch, the processes share every batch.
 
     Example: saddlepoint train pgd --data mnist10k --out mnist-pgd.safetensors
     """
-    if recipe not in RECIPES:
-        raise unknown("recipe", recipe, RECIPES)
-    if net not in ARCHITECTURES:
-        raise unknown("architecture", net, ARCHITECTURES)
+    known = recipes()
+    if recipe not in known:
+        raise unknown("recipe", recipe, known)
     if out.suffix != ".safetensors":
         raise SettingError(f"--out {out.name!r} must end in .safetensors")
     if not out.parent.is_dir():
         raise SettingError(f"--out {out.name!r} lies in a folder that does not exist; make it first, or give another")
+    file = given.of(ctx)
     common.set_threads(threads)
-    chosen = RECIPES[recipe]
-    if eps is not None and not chosen.robust:
+    if eps is not None and not known[recipe].robust:
         raise SettingError(f"--eps cannot be given for {recipe!r}, which trains on clean inputs")
-    changes = {key: value for key, value in (("epochs", epochs), ("batch_size", batch_size)) if value is not None}
-    with given.of(ctx).at():
-        radius = customary(data) if eps is None else common.number(eps)
-        schedule = replace(chosen.schedule, seed=seed, **changes)
-    where = common.check_device(device) or "cpu"
+    options = {"epochs": epochs, "batch_size": batch_size, "precision": precision, "seed": seed}
+    checks = {"rows": validation, "keep": keep, "patience": patience, "guard": guard}
+    chosen = _chosen(file, known[recipe], options, checks, awp)
+    name = chosen.data if data is None else data
+    with file.at():
+        ball = chosen.ball(name, None if eps is None else common.number(eps))
+        chosen.validate(ball)
+    where = _device(device)
+    net = _checked_net(file, chosen.net if net is None else net, allow_code)
     read = load_data if data_dir is None else partial(load_data, data_dir=data_dir)
-    learn, test = read(f"{data}:train"), read(f"{data}:test")
-    architecture = _architecture(net, learn)
-    module = _net(architecture, seed).to(where)
-    how = chosen.describe(schedule, radius)
-    about = {
-        "recipe": {"name": recipe, **how},
-        "data": learn.fingerprint,
-        "environment": _environment(),
-        "device": where,
-    }
-    checkpoint = Checkpoint(out.with_suffix(".checkpoint"), about)
-    with _alone(checkpoint.path), common.bar() as progress:
-        task = progress.add_task(f"training {recipe}")
-        losses = fit(
-            module,
-            learn.x,
-            learn.y,
-            chosen.make(radius),
-            schedule,
-            watch=lambda done, total: progress.update(task, completed=done, total=total),
-            checkpoint=checkpoint,
-        )
-        progress.update(task, description="measuring", total=None)
-        accuracy = measure(Classifier(module), test[:_MEASURED], radius)
-        save_weights(module, out)
-        card = _card(recipe, chosen, out, learn, architecture, module, accuracy)
-        card["recipe"].update(how, final_loss=round(losses[-1].loss, 6))
-        write_atomic(out.with_suffix(".json"), (json.dumps(card, indent=1, allow_nan=False) + "\n").encode())
-        checkpoint.remove()
-    common.console().print_json(json.dumps(card["accuracy"]))
+    learn, test = read(f"{name}:train"), read(f"{name}:test")
+    job = Job(
+        recipe=chosen, ball=ball, out=out, learn=learn, test=test, architecture=_architecture(net, learn), device=where,
+        seed=seed, start=start, tensorboard=tensorboard,
+    )  # fmt: skip
+    if dry_run:
+        common.console().print(table(job, teacher))
+        return
+    first = started()[0] == 0
+    with common.bar() as progress:
+
+        def tell(what: str) -> Teller:
+            folder = out.with_suffix(".tensorboard") if tensorboard else None
+            return Teller(progress, what, chosen.schedule.epochs, quiet=not first, folder=folder)
+
+        module = taught(job, teacher, tell)
+        card = run(job, module, tell(f"training {recipe}"))[2]
+    if first:
+        common.console().print_json(json.dumps(card["accuracy"]))
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Nobody else trains into the same file meanwhile.
+def _chosen(file: Given, recipe: Recipe, options: Mapping[str, Any], checks: Mapping[str, Any], awp: bool) -> Recipe:
+    """The recipe with the settings of the file, and then with those of options, which go first."""
+    changes: dict[str, Mapping[str, object]] = {}
+    for key in _STRUCTURED:
+        told = file.get(key)
+        if isinstance(told, Mapping):
+            changes[key] = told
+        elif told is not None and key != "validation" and key != "awp":
+            with file.at(key):
+                raise SpecError(f"{shown(told)} must be a mapping of settings, one on each line")
+    if awp and "awp" not in changes:
+        changes["awp"] = {}
+    schedule = {key: value for key, value in options.items() if value is not None}
+    measured = {key: value for key, value in checks.items() if value is not None}
+    with file.at():
+        for key, told in changes.items():
+            with file.at(key):
+                recipe = recipe.changed(**{key: told})
+                recipe.make(recipe.ball(recipe.data)) if key in ("objective", "awp") and not recipe.teacher else None
+        if measured:
+            if recipe.validation is None and "rows" not in measured:
+                raise SettingError(
+                    f"{', '.join(f'--{key}' for key in measured)} needs rows that are held out: give --validation too"
+                )
+            off = {} if recipe.robust or recipe.validation is not None else {"guard": "off"}
+            recipe = recipe.changed(validation={**off, **measured})
+        return recipe.changed(schedule=schedule)
 
-    Raises:  RecordError if somebody does.
+
+def _device(device: str | None) -> str:
+    """Where to train: of many processes on GPUs, each on its own."""
+    local = os.environ.get("LOCAL_RANK", "")
+    if started()[1] > 1 and local.isdecimal() and (device == "cuda" or (device is None and torch.cuda.is_available())):
+        torch.cuda.set_device(int(local))
+        return f"cuda:{int(local)}"
+    return common.check_device(device) or "cpu"
+
+
+def _checked_net(file: Given, net: str, allow_code: bool) -> str:
+    """The name of a net that may be made.
+
+    Raises:  SpecError for an unknown one;  SettingError if a file names code that was not allowed.
     """
-    lock = path.with_suffix(".lock")
-    try:
-        with locked(lock):
-            yield
-            lock.unlink(missing_ok=True)
-    except BlockingIOError as error:
-        raise RecordError(
-            f"another process trains into {path.with_suffix('.safetensors').name!r}; wait for it, or give another --out"
-        ) from error
-
-
-def _environment() -> dict[str, Any]:
-    """What the bits of the weights depend on, beside the recipe."""
-    return {"torch": torch.__version__, "threads": torch.get_num_threads()}
-
-
-def measure(model: Classifier, test: Dataset, eps: float) -> dict[str, Any]:
-    """Clean accuracy, PGD-40, and PGD-100 from 10 random starts (worst case), on the test rows; steps of eps / 30."""
-    ball = Linf(eps)
-    short: Attack = PGD(ball=ball, steps=40, step_size=eps / 30, keep=Keep.FIRST_SUCCESS)
-    long: Attack = PGD(ball=ball, steps=100, step_size=eps / 30, keep=Keep.FIRST_SUCCESS)
-    first = evaluate({"model": model}, test, balls=[ball], attacks=[short], draw=False).record.models[0]
-    held = torch.tensor([letter == HELD for letter in first.threats[0].verdicts])
-    weak = int(held.sum())
-    for seed in range(1, 11):
-        left = held.nonzero().squeeze(1)
-        if not len(left):
-            break
-        run = evaluate({"model": model}, test[left], balls=[ball], attacks=[long], seed=seed, draw=False)
-        held[left] = torch.tensor([v == HELD for v in run.record.models[0].threats[0].verdicts])
-    return {
-        "data": test.name,
-        "rows": len(test),
-        "clean": first.clean.count / len(test),
-        "linf": {"eps": eps, "pgd-40": weak / len(test), "pgd-40 and pgd-100 x 10": int(held.sum()) / len(test)},
-    }
+    if net in ARCHITECTURES:
+        return net
+    if not net.startswith("py:"):
+        raise unknown("architecture", net, [*ARCHITECTURES, "py:package.module:factory"])
+    if file.get("net") is not None and not (allow_code and file.typed("allow_code")):
+        raise SettingError(
+            f"{file.prefix}net: {net!r} runs code; if you trust the file and the code, add --allow-code to the command"
+        )
+    own_net(net)
+    return net
 
 
 def _architecture(net: str, data: Dataset) -> dict[str, Any]:
     """The net's name and arguments for inputs of this data set."""
-    channels, height, width = data.x.shape[1:]
-    if height != width:
-        raise SettingError(f"{net} takes square images, {data.name} has {height} x {width}")
-    return {"name": net, "channels": channels, "size": height, "classes": len(data.classes)}
-
-
-def _net(architecture: dict[str, Any], seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build(architecture)
-
-
-def _card(
-    name: str,
-    recipe: Recipe,
-    out: Path,
-    data: Dataset,
-    net: dict[str, Any],
-    module: nn.Module,
-    accuracy: dict[str, Any],
-) -> dict[str, Any]:
-    return {
-        "description": f"{net['name']} on {data.name.partition(':')[0]}: {recipe.description}",
-        "architecture": net,
-        "bounds": list(data.bounds),
-        "classes": len(data.classes),
-        "parameters": sum(p.numel() for p in module.parameters()),
-        "sha256": file_sha256(out),
-        "recipe": {"name": name, "data": data.name, "rows": len(data), "data_sha256": data.fingerprint},
-        "environment": _environment(),
-        "accuracy": accuracy,
-    }
+    if net.startswith("py:"):
+        return {"py": net}
+    if data.x.dim() != 4 or data.x.shape[2] != data.x.shape[3]:
+        shape = " x ".join(map(str, data.x.shape[2:] or data.x.shape[1:]))
+        raise SettingError(f"{net} takes square images, {data.name} has {shape}")
+    channels, size = data.x.shape[1:3]
+    return {"name": net, "channels": channels, "size": size, "classes": len(data.classes)}

@@ -6,6 +6,8 @@ from saddlepoint.models.load import zoo_names as zoo_names
 from saddlepoint.models.nets import LeNet as LeNet
 from saddlepoint.models.nets import PoolCNN as PoolCNN
 from saddlepoint.models.nets import SmallCNN as SmallCNN
+from saddlepoint.models.residual import PreActResNet18 as PreActResNet18
+from saddlepoint.models.residual import WideResNet as WideResNet
 from saddlepoint.models.weights import file_sha256 as file_sha256
 from saddlepoint.models.weights import load_weights as load_weights
 from saddlepoint.models.weights import save_weights as save_weights
@@ -13,7 +15,9 @@ from saddlepoint.models.weights import save_weights as save_weights
 __all__ = [
     "LeNet",
     "PoolCNN",
+    "PreActResNet18",
     "SmallCNN",
+    "WideResNet",
     "file_sha256",
     "load_model",
     "load_weights",

@@ -1,11 +1,13 @@
 """Small reference networks, and how a sidecar names them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from torch import Tensor, nn
 
 from saddlepoint.errors import SettingError, unknown
+from saddlepoint.models._sizes import check_sizes
+from saddlepoint.models.residual import PreActResNet18, WideResNet
 
 
 @final
@@ -29,7 +31,7 @@ class SmallCNN(nn.Module):
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
         super().__init__()
-        _check("SmallCNN", channels=(channels, 1), size=(size, 4), classes=(classes, 2))
+        check_sizes("SmallCNN", channels=(channels, 1), size=(size, 4), classes=(classes, 2))
         side = size // 2 // 2
         self.layers = nn.Sequential(
             nn.Conv2d(channels, 16, 4, stride=2, padding=1),
@@ -70,7 +72,7 @@ class LeNet(nn.Module):
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
         super().__init__()
-        _check("LeNet", channels=(channels, 1), size=(size, 12), classes=(classes, 2))
+        check_sizes("LeNet", channels=(channels, 1), size=(size, 12), classes=(classes, 2))
         side = (size // 2 - 4) // 2
         self.layers = nn.Sequential(
             nn.Conv2d(channels, 6, 5, padding=2),
@@ -115,7 +117,7 @@ class PoolCNN(nn.Module):
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
         super().__init__()
-        _check("PoolCNN", channels=(channels, 1), size=(size, 4), classes=(classes, 2))
+        check_sizes("PoolCNN", channels=(channels, 1), size=(size, 4), classes=(classes, 2))
         self.layers = nn.Sequential(
             nn.Conv2d(channels, 32, 5, stride=2, padding=2),
             nn.ReLU(),
@@ -134,19 +136,14 @@ class PoolCNN(nn.Module):
         return logits
 
 
-def _check(net: str, **values: tuple[int, int]) -> None:
-    """Each argument with its least value."""
-    for name, (value, least) in values.items():
-        if value < least:
-            raise SettingError(f"{name}={value} of {net} must be at least {least}")
-
-
-ARCHITECTURES: dict[str, type[SmallCNN] | type[LeNet] | type[PoolCNN]] = {
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "SmallCNN": SmallCNN,
     "LeNet": LeNet,
     "PoolCNN": PoolCNN,
+    "PreActResNet18": PreActResNet18,
+    "WideResNet": WideResNet,
 }
-"""Every network that the sidecar of a zoo model may name."""
+"""Every network that the sidecar of a model may name."""
 
 
 def build(architecture: Mapping[str, Any]) -> nn.Module:

@@ -5,7 +5,7 @@ import hashlib
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from saddlepoint._files import write_atomic
 from saddlepoint.errors import RecordError, missing
@@ -41,25 +41,36 @@ def render(run: RunRecord, folder: Path | None) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
+    shown = context(public(run), folder)
+    plots = shown["plots"]
+    return page("report.html", {**shown, "record_hash": hashlib.sha256(run.to_json().encode()).hexdigest()}, plots)
+
+
+def page(template: str, shown: dict[str, Any], plots: list[Any]) -> str:
+    """A template as a page that loads nothing: style and scripts inline, admitted by their hashes.
+
+    Args:  shown: all that the template names;  plots: what its script draws.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
     try:
         import jinja2  # noqa: F401
         from markupsafe import Markup
     except ImportError as error:
         raise missing("jinja2", "cli") from error
-    shown = context(public(run), folder)
     style = "\n" + _read("templates/report.css")
-    scripts = ["\n" + _read(name) for name in _scripts(plotted=bool(shown["plots"]))]
+    scripts = ["\n" + _read(name) for name in _scripts(plotted=bool(plots))]
     return (
         _environment()
-        .get_template("report.html")
+        .get_template(template)
         .render(
             shown,
-            record_hash=hashlib.sha256(run.to_json().encode()).hexdigest(),
             style=Markup(style),
             style_hash=_digest(style),
             scripts=[Markup(script) for script in scripts],
             script_hashes=[_digest(script) for script in scripts],
-            plots=Markup(embedded(shown["plots"])),
+            plots=Markup(embedded(plots)),
         )
     )
 
@@ -71,9 +82,17 @@ def write(run: RunRecord, folder: Path | None, path: Path) -> None:
         MissingExtraError: jinja2 is not installed.
         RecordError: the file cannot be written.
     """
-    page = render(run, folder)
+    save(render(run, folder), path)
+
+
+def save(content: str, path: Path) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        RecordError: the file cannot be written.
+    """
     try:
-        write_atomic(path, page.encode())
+        write_atomic(path, content.encode())
     except OSError as error:
         raise RecordError(f"cannot write the report {str(path)!r} ({error.strerror}); choose another place") from error
 

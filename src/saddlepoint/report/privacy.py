@@ -54,6 +54,11 @@ def public_findings(found: Sequence[Finding]) -> list[Finding]:
     return [_shown(finding) for finding in found]
 
 
+def public_value(value: T) -> T:
+    """Any record or JSON as it may be shown."""
+    return _shown(value)
+
+
 def _shown(value: T) -> T:
     """The value with every string in it made fit to be shown."""
     return _convert(value)  # type: ignore[no-any-return]

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from saddlepoint.defenses.training.augment import shift
+from saddlepoint.defenses.training import Schedule
+from saddlepoint.defenses.training.augment import augment, flip, shift
 from saddlepoint.errors import InputError
 from saddlepoint.noise import Noise
 
@@ -49,3 +50,35 @@ def test_an_image_moves_the_same_whoever_is_beside_it(images):
 def test_what_is_no_image_is_refused():
     with pytest.raises(InputError, match=r"x has shape \(3, 4\); shifting needs images .*set shift=0"):
         shift(torch.zeros(3, 4), Noise(0), 1)
+
+
+def test_half_of_the_images_are_mirrored(images):
+    found = flip(images, Noise(3))
+    mirrored = torch.tensor([torch.equal(row, image.flip(2)) for row, image in zip(found, images, strict=True)])
+    same = torch.tensor([torch.equal(row, image) for row, image in zip(found, images, strict=True)])
+    assert (mirrored ^ same).all()
+    assert 70 < mirrored.sum() < 130
+    rows = torch.tensor([9, 4])
+    assert torch.equal(flip(images[rows], Noise(3).at(rows)), found[rows])
+
+
+def test_a_schedule_chooses_the_views(images):
+    noise = Noise(2)
+    assert augment(images, noise, Schedule()) is images
+    assert torch.equal(augment(images, noise, Schedule(shift=1)), shift(images, noise, 1))
+    both = augment(images, noise, Schedule(crop=2, flip=True))
+    for image, row in zip(images, both, strict=True):
+        views = [moved(image, a, b, 0.0) for a in range(-2, 3) for b in range(-2, 3)]
+        assert any(torch.equal(row, view) or torch.equal(row, view.flip(2)) for view in views)
+    assert not torch.equal(augment(images, noise, Schedule(crop=1)), shift(images, noise, 1))  # draws of their own
+    grey = torch.full((100, 1, 8, 8), 0.5)
+    noisy = augment(grey, noise, Schedule(noise=0.1)) - grey
+    assert noisy.std().item() == pytest.approx(0.1, rel=0.05)
+    assert torch.equal(augment(grey[[7]], noise.at(torch.tensor([7])), Schedule(noise=0.1)) - grey[[7]], noisy[[7]])
+
+
+def test_flat_rows_are_not_mirrored():
+    with pytest.raises(InputError, match="mirroring needs images .* or set flip=False"):
+        augment(torch.zeros(3, 4), Noise(0), Schedule(flip=True))
+    with pytest.raises(InputError, match="shifting needs images .* or set crop=0"):
+        augment(torch.zeros(3, 4), Noise(0), Schedule(crop=4))

@@ -36,8 +36,8 @@ def train(net, batch, path, *, stop=None, about=ABOUT, schedule=SCHEDULE):
         if done == stop:
             raise Killed
 
-    epochs = fit(net, *batch, OBJECTIVE, schedule, watch=watch, checkpoint=Checkpoint(path, about))
-    return torch.cat([tensor.flatten() for tensor in net.state_dict().values()]), epochs
+    told = fit(net, *batch, OBJECTIVE, schedule, watch=watch, checkpoint=Checkpoint(path, about))
+    return torch.cat([tensor.flatten() for tensor in net.state_dict().values()]), told
 
 
 @pytest.mark.parametrize("stop", range(1, 13))
@@ -52,7 +52,7 @@ def test_killed_after_any_batch_it_ends_with_the_same_bits(make_net, batch, tmp_
     resumed, again = train(other, batch, path)
     assert torch.equal(resumed, whole)
     assert again == told
-    assert len(told) == 3
+    assert len(told.epochs) == 3
 
 
 def test_no_batch_is_done_twice(make_net, batch, tmp_path):
@@ -120,12 +120,12 @@ def test_no_space_left(make_net, batch, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, {limits[1]}))
         from pathlib import Path
         import torch
-        from saddlepoint.defenses.training import Schedule, Standard, checkpoint, fit
+        from saddlepoint.defenses.training import checkpoint
+        from saddlepoint.defenses.training.run import Run
         checkpoint._EVERY = 0.0
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 16), torch.nn.Linear(16, 3))
         kept = checkpoint.Checkpoint(Path({str(path)!r}), {{}})
-        run = checkpoint.Run(net, (adam := torch.optim.Adam(net.parameters())),
-                             torch.optim.lr_scheduler.ConstantLR(adam), 0, [], [], {{}})
+        run = Run(module=net, optimizer=torch.optim.Adam(net.parameters()))
         try:
             kept.keep(run)
         except Exception as error:

@@ -19,13 +19,13 @@ def state(net):
 
 def trained(make_net, batch, objective=ADVERSARIAL, schedule=SHORT):
     net = make_net()
-    epochs = fit(net, *batch, objective, schedule)
+    epochs = fit(net, *batch, objective, schedule).epochs
     return state(net), epochs
 
 
 def test_it_learns(make_net, batch):
     net = make_net()
-    epochs = fit(net, *batch, Standard(), LONG)
+    epochs = fit(net, *batch, Standard(), LONG).epochs
     assert [epoch.number for epoch in epochs] == list(range(1, 31))
     assert epochs[-1].loss < 0.2 * epochs[0].loss
     assert (Classifier(net).predict(batch[0]) == batch[1]).float().mean() > 0.95
@@ -108,7 +108,7 @@ def test_the_callers_rows_are_not_touched(make_net, batch):
 def test_one_batch_is_enough(make_net, batch):
     net = make_net()
     before = state(net).clone()
-    (epoch,) = fit(net, batch[0][:1], batch[1][:1], Standard(), Schedule(epochs=1))
+    (epoch,) = fit(net, batch[0][:1], batch[1][:1], Standard(), Schedule(epochs=1)).epochs
     assert epoch.loss == pytest.approx(functional.cross_entropy(make_net()(batch[0][:1]), batch[1][:1]).item())
     assert not torch.equal(state(net), before)
 
@@ -134,7 +134,7 @@ def test_flat_rows_are_not_shifted(batch):
     net = nn.Linear(36, 3)
     with pytest.raises(InputError, match="shifting needs images"):
         fit(net, batch[0].flatten(1), batch[1], Standard(), Schedule(epochs=1, shift=1))
-    assert len(fit(net, batch[0].flatten(1), batch[1], Standard(), SHORT)) == 2
+    assert len(fit(net, batch[0].flatten(1), batch[1], Standard(), SHORT).epochs) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,38 +3,24 @@
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as encode
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint._files import write_atomic
+from saddlepoint.defenses.training.processes import Alone, Processes
+from saddlepoint.defenses.training.run import Run
 from saddlepoint.errors import RecordError
+from saddlepoint.training_record import Epoch, Event
 
 _EVERY = 30.0  # seconds: what a kill can lose
-
-
-@final
-@dataclass
-class Run:
-    """All that changes while a training runs.
-
-    Args:
-        done: batches done;  losses: of the batches of the current epoch;  means: of the epochs that are complete.
-        memory: what the objective keeps from batch to batch.
-    """
-
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
-    cycle: torch.optim.lr_scheduler.LRScheduler
-    done: int
-    losses: list[Tensor]
-    means: list[float]
-    memory: dict[str, Tensor]
+_PLAIN = ("done", "ended", "kept", "safe", "validation")
+_COPIES = ("average", "best", "before")  # of all that the module holds
 
 
 @final
@@ -42,7 +28,7 @@ class Checkpoint:
     """Keeps a run in a file, every half minute.
 
     Args:
-        path: of the file; it is replaced as a whole.
+        path: of the file; it is replaced as a whole. Of many processes, only the first reads and writes it.
         about: what the training is, as JSON; a file that says otherwise is refused.
     """
 
@@ -51,54 +37,74 @@ class Checkpoint:
         self.about: dict[str, Any] = json.loads(json.dumps(about))
         self._kept = time.monotonic()
 
-    def restore(self, run: Run) -> None:
+    def restore(self, run: Run, among: Processes = Alone()) -> None:
         """Put a run where the file left it; without a file nothing changes.
 
         Raises:  RecordError if the file is damaged, or belongs to another training.
         """
-        if not self.path.exists():
+        found = among.spread(self._found(among.count) if among.index == 0 else None)
+        if found is None:
             return
-        told, tensors = self._read()
-        differing = sorted(k for k in self.about.keys() | told["about"] if self.about.get(k) != told["about"].get(k))
-        if differing:
-            raise RecordError(
-                f"{self.path.name!r} is of another training: its {', '.join(differing)} differ; "
-                "repeat that command, delete the file, or give another --out"
-            )
+        told, tensors = found
+        device = next(run.module.parameters()).device
         run.module.load_state_dict(_under("module", tensors))
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under("optimizer", tensors).items():
             number, _, what = name.partition(".")
             state.setdefault(int(number), {})[what] = tensor
         run.optimizer.load_state_dict({"state": state, "param_groups": told["groups"]})
-        run.cycle.load_state_dict(told["cycle"])
-        run.done, run.means = told["done"], told["means"]
-        device = next(run.module.parameters()).device
+        for name in _PLAIN:
+            setattr(run, name, told[name])
+        run.epochs = [Epoch(**each) for each in told["epochs"]]
+        run.events = [Event(**each) for each in told["events"]]
+        run.seconds = told["seconds"]
         run.losses = list(tensors["losses"].to(device))
-        run.memory.update({name: tensor.to(device) for name, tensor in _under("memory", tensors).items()})
-        _set_generators(_under("generator", tensors))
+        for copy in _COPIES:
+            getattr(run, copy).update({name: t.to(device) for name, t in _under(copy, tensors).items()})
+        own = _under(f"process{among.index}", tensors)
+        run.memory.update({name: tensor.to(device) for name, tensor in _under("memory", own).items()})
+        run.forwards, run.backwards = own["passes"].tolist()
+        _set_generators(_under("generator", own))
 
-    def keep(self, run: Run) -> None:
-        """Write the run, if half a minute has passed since it was last written.
+    def due(self) -> bool:
+        """Whether half a minute has passed since the run was last written."""
+        return time.monotonic() - self._kept >= _EVERY
+
+    def keep(self, run: Run, among: Processes = Alone()) -> None:
+        """Write the run.
 
         Raises:  RecordError if it cannot be written; what was written before is kept.
         """
-        if time.monotonic() - self._kept < _EVERY:
-            return
+        own = {f"generator.{name}": tensor for name, tensor in _generators().items()}
+        own.update({f"memory.{name}": tensor for name, tensor in run.memory.items()})
+        own["passes"] = torch.tensor([run.forwards, run.backwards])
+        parts = among.gather({name: tensor.detach().cpu() for name, tensor in own.items()})
+        if among.index == 0:
+            self._write(run, parts)
+        self._kept = time.monotonic()
+
+    def remove(self) -> None:
+        """Delete the file: the training is over."""
+        self.path.unlink(missing_ok=True)
+
+    def _write(self, run: Run, parts: list[dict[str, Tensor]]) -> None:
         tensors = {f"module.{name}": tensor for name, tensor in run.module.state_dict().items()}
         optimizer = run.optimizer.state_dict()
-        for number, entries in optimizer["state"].items():
-            tensors.update({f"optimizer.{number}.{what}": tensor for what, tensor in entries.items()})
-        tensors.update({f"generator.{name}": tensor for name, tensor in _generators().items()})
-        tensors.update({f"memory.{name}": tensor for name, tensor in run.memory.items()})
+        for number, entries in optimizer["state"].items():  # what SGD has not got yet is None
+            tensors.update({f"optimizer.{number}.{what}": t for what, t in entries.items() if t is not None})
+        for copy in _COPIES:
+            tensors.update({f"{copy}.{name}": tensor for name, tensor in getattr(run, copy).items()})
+        for index, part in enumerate(parts):
+            tensors.update({f"process{index}.{name}": tensor for name, tensor in part.items()})
         tensors["losses"] = torch.stack(run.losses) if run.losses else torch.zeros(0)
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         told = {
-            "about": self.about,
-            "done": run.done,
-            "means": run.means,
+            "about": {**self.about, "processes": len(parts)},
+            "epochs": [asdict(each) for each in run.epochs],
+            "events": [asdict(each) for each in run.events],
+            "seconds": run.elapsed(),
+            **{name: getattr(run, name) for name in _PLAIN},
             "groups": optimizer["param_groups"],
-            "cycle": run.cycle.state_dict(),
             "sha256": _digest(tensors),
         }
         try:
@@ -108,11 +114,20 @@ class Checkpoint:
                 f"{self.path.name!r} cannot be written ({error.strerror}); what was written before is kept: "
                 "make room and run the same command again"
             ) from error
-        self._kept = time.monotonic()
 
-    def remove(self) -> None:
-        """Delete the file: the training is over."""
-        self.path.unlink(missing_ok=True)
+    def _found(self, count: int) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """What the file holds, if there is one and it is of this training."""
+        if not self.path.exists():
+            return None
+        told, tensors = self._read()
+        about = {**self.about, "processes": count}
+        differing = sorted(k for k in about.keys() | told["about"] if about.get(k) != told["about"].get(k))
+        if differing:
+            raise RecordError(
+                f"{self.path.name!r} is of another training: its {', '.join(differing)} differ; "
+                "repeat that command, delete the file, or give another --out"
+            )
+        return told, tensors
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:

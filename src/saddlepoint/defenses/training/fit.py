@@ -1,52 +1,26 @@
-"""The training loop: seeded, one schedule, last epoch, nothing chosen on test data."""
+"""The training loop: seeded, one schedule, nothing chosen on test data, the same in one process or many."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from saddlepoint._typing import Batch, Labels
-from saddlepoint.defenses.training.augment import shift
-from saddlepoint.defenses.training.checkpoint import Checkpoint, Run
+from saddlepoint.defenses.training.average import put
+from saddlepoint.defenses.training.checkpoint import Checkpoint
+from saddlepoint.defenses.training.epochs import close
 from saddlepoint.defenses.training.objectives import Objective
-from saddlepoint.errors import InputError, SettingError
-from saddlepoint.noise import Noise
+from saddlepoint.defenses.training.order import Order
+from saddlepoint.defenses.training.passes import counted
+from saddlepoint.defenses.training.processes import processes
+from saddlepoint.defenses.training.run import Run
+from saddlepoint.defenses.training.schedule import Schedule
+from saddlepoint.defenses.training.step import Step
+from saddlepoint.defenses.training.validation import Validation
+from saddlepoint.errors import InputError
+from saddlepoint.training_record import Epoch, Event, TrainingRecord
 
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How long and how fast: Adam under a one-cycle learning rate (Smith & Topin 2019, arXiv:1708.07120).
-
-    Args:  epochs, batch_size: at least 1;  peak: the highest learning rate, reached at ``rise`` of the training;
-        seed: of the order and the noise;  shift: images move by up to that many pixels along each axis, filled with 0.
-    """
-
-    epochs: int = 30
-    batch_size: int = 128
-    peak: float = 5e-3
-    rise: float = 0.4
-    seed: int = 0
-    shift: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise SettingError(f"epochs={self.epochs} and batch_size={self.batch_size} must be at least 1")
-        if self.shift < 0:
-            raise SettingError(f"shift={self.shift} must be >= 0, in pixels")
-        if not (self.peak > 0 and 0 < self.rise < 1):
-            raise SettingError(f"peak={self.peak} must be positive and rise={self.rise} lie between 0 and 1")
-
-
-@final
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch said: its number from 1, and the mean loss of its batches."""
-
-    number: int
-    loss: float
+_OTHER_PROCESS = 1_000_003  # added to the seed of dropout in each process but the first
 
 
 def fit(
@@ -56,74 +30,82 @@ def fit(
     objective: Objective,
     schedule: Schedule,
     *,
+    validation: Validation | None = None,
     watch: Callable[[int, int], None] | None = None,
+    told: Callable[[Epoch, Event | None], None] | None = None,
     checkpoint: Checkpoint | None = None,
-) -> list[Epoch]:
+) -> TrainingRecord:
     """Train ``module`` in place on x (n, *f) and y (n,); it is left in evaluation mode.
 
-    The same seed, machine and thread count give the same weights, bit for bit, killed and resumed or not.
+    The same seed, machine and thread count give the same weights, bit for bit, killed and resumed or not. Started by
+    ``torchrun`` or ``accelerate launch``, every process takes its part of each batch; the draws and the gradient are
+    those of the whole batch, so that the training is the same up to rounding. BatchNorm alone sees its process's part.
 
     Args:
-        watch: called after every batch with (batches done, batches in all), for a progress bar.
+        validation: what is measured on held-out rows after every epoch; they are then not trained on.
+        watch: called after every step with (steps done, steps in all), for a progress bar.
+        told: called after every epoch, also with what the guard saw in it.
         checkpoint: keeps the training in a file, and goes on where that file left it.
 
-    Returns:  one Epoch each.
+    Returns:  what happened. The module has the weights that validation chose, or else those of the last epoch; of
+        their moving average where the schedule has one.
     Raises:  InputError if x and y do not match, or the loss stops being finite;
         RecordError if the checkpoint is of another training, or cannot be read or written.
     """
     if not len(x) or len(x) != len(y):
         raise InputError(f"x has {len(x)} rows and y {len(y)}; training needs as many, and at least one")
     device = next(module.parameters()).device
-    optimizer = torch.optim.Adam(module.parameters(), lr=schedule.peak)
-    per_epoch = -(-len(x) // schedule.batch_size)
-    total = per_epoch * schedule.epochs
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.peak, total_steps=max(total, 2), pct_start=schedule.rise, cycle_momentum=False
-    )
-    run = Run(module, optimizer, cycle, 0, [], [], {})
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(schedule.seed)  # dropout draws from torch's own generator
+    order = Order.of(len(x), schedule, objective, validation)
+    among = processes(device)
+    for copied in module.state_dict().values() if among.count > 1 else ():
+        copied.copy_(among.spread(copied.cpu()))  # every process begins as the first
+    run = Run(module=module, optimizer=schedule.optimizer.make(module, schedule.peak))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), counted(module) as meter:
+        torch.manual_seed(schedule.seed + _OTHER_PROCESS * among.index)  # dropout draws from torch's own generator
         if checkpoint is not None:
-            checkpoint.restore(run)
+            checkpoint.restore(run, among)
+        step = Step(run, objective, schedule, order, among, meter)
         module.train()
-        for epoch, rows in _batches(len(x), schedule, run.done):
-            drawn = Noise(schedule.seed).child(epoch).at(rows.to(device))
-            inputs = x[rows].to(device)
-            if schedule.shift:
-                inputs = shift(inputs, drawn, schedule.shift)
-            labels = y[rows].to(device)
-            points = objective.points(module, inputs, labels, noise=drawn, progress=run.done / total, memory=run.memory)
-            loss = objective.loss(module, inputs, points, labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            cycle.step()
-            run.done += 1
-            run.losses.append(loss.detach())
-            if run.done % per_epoch == 0:
-                run.means.append(_mean(run.losses, epoch + 1))
-                run.losses.clear()
-            if checkpoint is not None:
-                checkpoint.keep(run)
+        for epoch, rows, replay in order.batches(run.done):
+            if run.ended:
+                break
+            due = step(epoch, rows, replay, x, y, checkpoint is not None and checkpoint.due())
+            if run.done % order.per_epoch == 0:
+                close(run, schedule, validation, x, y, order.held_out, among, step.rate)
+                if told is not None:
+                    told(run.epochs[-1], next((each for each in run.events if each.epoch == len(run.epochs)), None))
+            if due and checkpoint is not None:
+                checkpoint.keep(run, among)
             if watch is not None:
-                watch(run.done, total)
+                watch(run.done, order.total)
+        kept = _settle(run, validation)
     module.eval()
-    return [Epoch(number, mean) for number, mean in enumerate(run.means, 1)]
+    counts = among.total(torch.tensor([run.forwards, run.backwards], device=device)).tolist()
+    return TrainingRecord(
+        epochs=tuple(run.epochs),
+        events=tuple(run.events),
+        planned=schedule.epochs,
+        kept=kept,
+        ended=run.ended or "finished",
+        forwards=counts[0],
+        backwards=counts[1],
+        validation=run.validation,
+        processes=among.count,
+        settings={
+            "schedule": schedule.describe(),
+            "validation": None if validation is None else validation.describe(),
+        },
+    )
 
 
-def _batches(n: int, schedule: Schedule, skip: int) -> Iterator[tuple[int, Tensor]]:
-    """Epoch and rows of every batch but the first ``skip``; the order is of the seed alone."""
-    shuffler = torch.Generator().manual_seed(schedule.seed)
-    for epoch in range(schedule.epochs):
-        for rows in torch.randperm(n, generator=shuffler).split(schedule.batch_size):
-            if skip:
-                skip -= 1
-            else:
-                yield epoch, rows
-
-
-def _mean(losses: list[Tensor], epoch: int) -> float:
-    mean = float(torch.stack(losses).mean())
-    if mean != mean or mean in (float("inf"), float("-inf")):
-        raise InputError(f"the loss of epoch {epoch} is {mean}; lower the learning rate (peak=) and check the inputs")
-    return mean
+def _settle(run: Run, validation: Validation | None) -> int:
+    """Give the module the weights that are the result; the number of their epoch."""
+    if validation is not None and validation.keep == "best" and run.best:
+        put(run.module, run.best)
+        return run.kept
+    if run.ended == "guard":
+        put(run.module, run.before)
+        return run.safe
+    if run.average:
+        put(run.module, run.average)
+    return len(run.epochs)

@@ -1,0 +1,103 @@
+"""One training from its recipe to its files; of many processes only the first writes."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from saddlepoint._files import locked, write_atomic
+from saddlepoint.classifier import Classifier
+from saddlepoint.cli.job import Job, environment
+from saddlepoint.cli.measuring import measure
+from saddlepoint.cli.telling import Teller
+from saddlepoint.defenses.training import Checkpoint, TrainingRecord, fit
+from saddlepoint.defenses.training.processes import started
+from saddlepoint.errors import RecordError
+from saddlepoint.models import file_sha256, save_weights
+from saddlepoint.report.training import write
+
+MEASURED = 2000  # test rows: ten random starts on more take longer than the training
+
+
+def train(job: Job, teacher: nn.Module | None, tell: Teller) -> tuple[nn.Module, TrainingRecord, dict[str, Any]]:
+    """Train, or go on with a training that was killed, measure and write everything.
+
+    Returns:  the net, the record of its training, and its card; the card is empty in all processes but the first.
+    """
+    first, module, about = started()[0] == 0, job.net(), job.about(teacher)
+    checkpoint = Checkpoint(job.out.with_suffix(".checkpoint"), about)
+    with _alone(checkpoint.path) if first else _nothing():
+        record = fit(
+            module, job.learn.x, job.learn.y, job.objective(teacher), job.recipe.schedule,
+            validation=job.validation(), watch=tell.watch, told=tell.told, checkpoint=checkpoint,
+        )  # fmt: skip
+        if not first:
+            return module, record, {}
+        record = replace(record, settings={**record.settings, "recipe": about["recipe"], "data": job.learn.name})
+        tell.measuring()
+        accuracy = measure(Classifier(module, bounds=job.bounds), job.test[:MEASURED], job.ball)
+        save_weights(module, job.out)
+        card = _card(job, module, record, accuracy)
+        _write(job.out.with_suffix(".json"), json.dumps(card, indent=1, allow_nan=False) + "\n")
+        _write(job.out.with_suffix(".training.json"), record.to_json())
+        write(record, card, job.out.with_suffix(".training.html"))
+        checkpoint.remove()
+    return module, record, card
+
+
+def _card(job: Job, module: nn.Module, record: TrainingRecord, accuracy: dict[str, Any]) -> dict[str, Any]:
+    data, net = job.learn, job.architecture
+    card = {
+        "description": f"{net.get('name', net.get('py'))} on {data.name.partition(':')[0]}: {job.recipe.description}",
+        "architecture": net,
+        "bounds": list(data.bounds),
+        "classes": len(data.classes),
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "sha256": file_sha256(job.out),
+        "recipe": {
+            "name": job.recipe.name,
+            "data": data.name,
+            "rows": len(data),
+            "data_sha256": data.fingerprint,
+            **job.recipe.describe(job.ball),
+            "final_loss": round(record.epochs[-1].loss, 6),
+            "kept": record.kept,
+            "ended": record.ended,
+        },
+        "environment": environment(),
+        "accuracy": accuracy,
+    }
+    return {**card, "about": job.about(None)} if job.recipe.name.startswith("teacher of ") else card
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        write_atomic(path, content.encode())
+    except OSError as error:
+        raise RecordError(f"{path.name!r} cannot be written ({error.strerror}); make room, and run it again") from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Nobody else trains into the same file meanwhile.
+
+    Raises:  RecordError if somebody does.
+    """
+    lock = path.with_suffix(".lock")
+    try:
+        with locked(lock):
+            yield
+            lock.unlink(missing_ok=True)
+    except BlockingIOError as error:
+        raise RecordError(
+            f"another process trains into {path.with_suffix('.safetensors').name!r}; wait for it, or give another --out"
+        ) from error
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

@@ -1,0 +1,58 @@
+"""Adversarial training with PGD (Madry et al.)."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from saddlepoint._typing import Batch, Labels
+from saddlepoint.attacks import PGD
+from saddlepoint.balls import Bounds
+from saddlepoint.defenses.training.objectives._checks import check_choice, check_share, scores
+from saddlepoint.defenses.training.objectives._inner import Bn, attacked, maximise
+from saddlepoint.defenses.training.objectives.objective import Memory
+from saddlepoint.errors import SettingError
+from saddlepoint.noise import Noise
+from saddlepoint.result import Keep
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Adversarial:
+    """Mean cross-entropy on adversarial inputs only: min over weights of E[max over the ball of loss(f(x + delta), y)].
+
+    The attack's last iterate is trained on, and no parameter gradient is computed while it is searched for.
+
+    Args:
+        attack: the inner maximisation; its eps must be one number.
+        bounds: the box of the inputs.
+        warmup: share of the training over which eps grows linearly from 0; without it small nets may not learn at all.
+        bn: the statistics that batch normalisation uses while the attack runs.
+
+    Source:  Madry et al. 2018, arXiv:1706.06083, Eq. (2.1).
+    Departs:  the warm-up; the attack runs in evaluation mode. The authors' CIFAR-10 code attacks in training mode
+        (``bn="train"``, ``Adversarial.as_published``); its passes do not move the running statistics here.
+    """
+
+    attack: PGD
+    bounds: Bounds = Bounds()
+    warmup: float = 0.0
+    bn: Bn = "eval"
+    as_published: ClassVar[Bn] = "train"
+    replays: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_share("warmup", self.warmup, "the share of training over which eps grows")
+        check_choice("bn", self.bn, "eval", "train")
+        if isinstance(self.attack.ball.eps, Tensor):
+            raise SettingError("the attack has one eps per row; adversarial training needs one eps")
+
+    def points(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float, memory: Memory) -> Batch:
+        ball, share = self.attack.ball, min(1.0, progress / self.warmup) if self.warmup else 1.0
+        attack = replace(self.attack, keep=Keep.LAST, ball=replace(ball, eps=ball.eps * share))
+        with attacked(module, self.bounds, self.bn) as model:
+            return maximise(attack, model, x, y, noise)
+
+    def loss(self, module: nn.Module, x: Batch, points: Batch, y: Labels) -> Tensor:
+        return functional.cross_entropy(scores(module, points), y)
