@@ -47,7 +47,7 @@ def evaluate(
     fail_under: Annotated[
         float | None,
         typer.Option(
-            help="Exit with 1 if a worst case is below this percentage or not to be cited, or an error was found."
+            help="Exit with 1 if a worst case is below this percentage, or not to be cited, or an error was found."
         ),
     ] = None,
     config: Annotated[Path | None, given.option("models", "data", "attacks", "threats")] = None,

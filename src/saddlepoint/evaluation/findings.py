@@ -176,7 +176,7 @@ def of_diagnosis(name: str, threat: ThreatRecord, diagnosis: Diagnosis) -> Itera
         evidence=f"{_where(threat)}, {grave[0].name}: {grave[0].evidence}",
         remedy=grave[0].remedy,
         model=name,
-        consequence="The robust accuracy may be far above the true one." if diagnosis.causes else "",
+        consequence="The robust accuracy is above the true one, or may be." if diagnosis.causes else "",
     )
 
 

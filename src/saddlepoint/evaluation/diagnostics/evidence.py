@@ -18,8 +18,9 @@ LEVEL = 0.01
 GRAVE, SOME = 0.10, 0.05
 """Shares of the rows: a number that is off by the first is not to be cited, below the second nothing is said."""
 
-RANDOM = 1e-4
-"""Of the spread of a row's logits: what may differ between two looks, by the order of a device's sums."""
+RANDOM, LOUD = 1e-4, 1e-2
+"""Of the spread of a row's logits: what may differ between two looks, by the order of a device's sums; and what can
+change answers."""
 
 
 class Versus(NamedTuple):
@@ -114,10 +115,15 @@ class Measured:
         return max(("pgd-ce", "pgd-margin"), key=lambda name: int(self.fooled(name).sum()))
 
     @cached_property
-    def random(self) -> bool:
-        """Whether the model gives other logits when it is asked again."""
+    def noise(self) -> float:
+        """By how much logits differ when they are asked for again, as a share of the spread of the row's: the most."""
         change, scale = self.found["change"].double(), self.found["scale"].double()
-        return bool((change > RANDOM * scale.clamp_min(1e-30)).any()) if self.rows else False
+        return float((change / scale.clamp_min(1e-30)).max())
+
+    @property
+    def random(self) -> bool:
+        """Whether that is beyond rounding."""
+        return self.noise > RANDOM
 
     @cached_property
     def moving(self) -> Tensor:

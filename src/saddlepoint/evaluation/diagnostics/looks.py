@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from saddlepoint._typing import Batch, PerRow
+from saddlepoint._typing import Batch, Mask
 from saddlepoint.balls import Ball
 from saddlepoint.errors import ModelError
 from saddlepoint.evaluation.diagnostics.sample import Sample
@@ -61,7 +61,7 @@ def _looks(sample: Sample, ball: Ball, x: Batch, y: Tensor, ids: Tensor) -> dict
     }
 
 
-def _flat(sample: Sample, x: Batch, y: Tensor, loss: Loss) -> PerRow:
+def _flat(sample: Sample, x: Batch, y: Tensor, loss: Loss) -> Mask:
     """Whether the gradient of a loss is exactly zero; so it is where none can be taken."""
     leaf = x.clone().requires_grad_()
     with torch.enable_grad(), sample.model.frozen():

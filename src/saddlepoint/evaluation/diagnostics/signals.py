@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from saddlepoint.evaluation.diagnostics.battery import AT_EPS, LETTERS, RUNG_STEPS
-from saddlepoint.evaluation.diagnostics.evidence import LEVEL, SOME, Measured, tail
+from saddlepoint.evaluation.diagnostics.evidence import LEVEL, LOUD, SOME, Measured, tail
 from saddlepoint.evaluation.diagnostics.looks import TINY
 from saddlepoint.records import FOOLED, UNDEFINED, Concern, Probe
 
@@ -129,7 +129,7 @@ def asked_twice(seen: Measured) -> Probe:
         evidence=f"they differ on {count} of {len(seen)} rows, by up to {_finite(change.max()):.3g} where the median "
         f"spread of a row's logits is {_median(seen.found['scale']):.3g}",
         numbers={"rows": len(seen), "differ": count, "largest": _finite(change.max())},
-        concern="do not cite" if seen.random else "none",
+        concern="do not cite" if seen.noise > LOUD else "doubt" if seen.random else "none",
         cause="random output" if seen.random else None,
         remedy="Switch the randomness off, or attack gradients averaged over many draws and judge by the majority."
         if seen.random
