@@ -262,8 +262,9 @@ def diagnose(
         raise SettingError(f"ball={ball!r} cannot be diagnosed; give Linf, L2 or L1 with a radius above 0")
     ball.check(found.x[:1], model.bounds)
     for name, each in models.items():
-        each.uncounted().predict(found.x[:1])
-        asked.check_labels(found, name, each.num_classes or 0)
+        looked = each.uncounted()
+        looked.predict(found.x[:1])
+        asked.check_labels(found, name, looked.num_classes or 0)
     return diagnostics.conclude(diagnostics.measure(model, found, ball, rows=rows, seed=seed, twin=twin))
 
 
