@@ -138,11 +138,21 @@ def _plot(names: list[str], group: Group) -> Plot:
         group=group,
         axis=f"{text.norm(group.norm)} eps, not to scale, out to the whole box",
         widest=float(last),
-        ticks=[(100 * place / last, text.radius(eps)) for place, eps in enumerate([0.0, *radii])],
+        ticks=[(100 * place / last, _radius(eps)) for place, eps in enumerate([0.0, *radii])],
         traces=[_trace(series, names[series], diagnosis) for series, diagnosis in found if diagnosis.rungs],
         lines=[_line(series, names[series], diagnosis, last) for series, diagnosis in found if diagnosis.rungs],
         panels=[_panel(series, names[series], diagnosis) for series, diagnosis in found],
     )
+
+
+def _radius(eps: float) -> str:
+    """A radius that is short enough to stand beside others.
+
+    >>> _radius(8 / 255), _radius(0.5477225)
+    ('8/255', '0.548')
+    """
+    said = text.radius(eps)
+    return said if len(said) <= 6 else f"{eps:.3g}"
 
 
 def _panel(series: int, name: str, diagnosis: Diagnosis) -> Panel:
@@ -160,7 +170,7 @@ def _trace(series: int, name: str, diagnosis: Diagnosis) -> dict[str, Any]:
     """One line as the page's script draws it: all rows at 0, as they are right when clean."""
     whole = diagnosis.rungs[0].held.rows
     shares = [wilson(whole, whole), *(rung.held for rung in diagnosis.rungs)]
-    heads = ["clean", *(f"eps {text.radius(rung.eps)}" for rung in diagnosis.rungs)]
+    heads = ["clean", *(f"eps {_radius(rung.eps)}" for rung in diagnosis.rungs)]
     return {
         "series": series,
         "attack": "PGD on the margin",
