@@ -270,7 +270,10 @@ def test_the_number_of_the_readme_call_is_in_its_report(model, data, tmp_path):
         ({"ball": sp.Linf(8.0)}, r"must lie in \[0, 1\]"),
         ({"ball": 0.1}, "must be a ball with its radius"),
         ({"data": (torch.rand(3, 4), torch.tensor([0, 1, 5]))}, "run up to class 5, model has classes 0 to 1"),
-        ({"data": (3 * torch.ones(3, 4), torch.tensor([0, 1, 1]))}, "x runs from 3 to 3; it must be finite and lie in bounds"),
+        (
+            {"data": (3 * torch.ones(3, 4), torch.tensor([0, 1, 1]))},
+            "x runs from 3 to 3; it must be finite and lie in bounds",
+        ),
         ({"seed": 0.5}, "seed=0.5 must be an integer"),
     ],
 )
