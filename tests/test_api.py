@@ -255,3 +255,31 @@ def test_the_number_of_the_readme_call_is_in_its_report(model, data, tmp_path):
     run = evaluate(model, data)
     run.to_html(tmp_path / "report.html")
     assert f"{100 * run.robust_accuracy:.1f}" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": torch.nn.Flatten()}, "the model is Flatten; wrap it"),
+        ({"twin": torch.nn.Flatten()}, "the twin is Flatten; wrap it"),
+        ({"rows": 0}, "rows=0 must be an integer >= 1"),
+        ({"rows": True}, "rows=True must be an integer >= 1"),
+        ({"ball": sp.L0(2)}, "cannot be diagnosed; give Linf, L2 or L1 with a radius above 0"),
+        ({"ball": sp.Linf(0.0)}, "cannot be diagnosed"),
+        ({"ball": sp.L2(math.inf)}, "has no border"),
+        ({"ball": sp.Linf(8.0)}, r"must lie in \[0, 1\]"),
+        ({"ball": 0.1}, "must be a ball with its radius"),
+        ({"data": (torch.rand(3, 4), torch.tensor([0, 1, 5]))}, "run up to class 5, model has classes 0 to 1"),
+        (
+            {"data": (3 * torch.ones(3, 4), torch.tensor([0, 1, 1]))},
+            "x runs from 3 to 3; it must be finite and lie in bounds",
+        ),
+        ({"seed": 0.5}, "seed=0.5 must be an integer"),
+    ],
+)
+def test_a_diagnosis_says_what_it_cannot_look_at(change, said, unchecked):
+    linear = torch.nn.Linear(4, 2)
+    given = {"model": sp.Classifier(linear), "data": (torch.rand(6, 4), torch.arange(6) % 2), "ball": sp.Linf(0.1)}
+    given |= change
+    with pytest.raises(sp.errors.SaddlepointError, match=said):
+        sp.diagnose(given.pop("model"), given.pop("data"), **given)

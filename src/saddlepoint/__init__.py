@@ -4,6 +4,7 @@ from saddlepoint import attacks as attacks
 from saddlepoint import errors as errors
 from saddlepoint import losses as losses
 from saddlepoint.api import Run as Run
+from saddlepoint.api import diagnose as diagnose
 from saddlepoint.api import doctor as doctor
 from saddlepoint.api import evaluate as evaluate
 from saddlepoint.balls import L0 as L0
@@ -40,6 +41,7 @@ __all__ = [
     "Noise",
     "Run",
     "attacks",
+    "diagnose",
     "doctor",
     "errors",
     "evaluate",

@@ -16,7 +16,7 @@ from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, DataError, RecordError, SettingError, shown
-from saddlepoint.evaluation import Progress, checked_plan
+from saddlepoint.evaluation import Progress, asked, checked_plan, diagnostics
 from saddlepoint.evaluation import run as run_plan
 from saddlepoint.evaluation.doctor import Checkup, examine
 from saddlepoint.evaluation.ensembles import Suite
@@ -25,10 +25,23 @@ from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.store import usable
 from saddlepoint.evaluation.suites import Named
 from saddlepoint.problem import Limits
-from saddlepoint.records import Finding, RunRecord, Share
+from saddlepoint.records import Diagnosis, Finding, RunRecord, Share
 from saddlepoint.solve import Attack
 
-__all__ = ["Checkup", "Examples", "Rows", "Run", "as_dataset", "complete", "doctor", "evaluate", "export", "prepare"]
+__all__ = [
+    "Checkup",
+    "Diagnosis",
+    "Examples",
+    "Rows",
+    "Run",
+    "as_dataset",
+    "complete",
+    "diagnose",
+    "doctor",
+    "evaluate",
+    "export",
+    "prepare",
+]
 
 _MOST_CLASSES = 100_000
 _OUR_PICTURE = re.compile(r"\d+-\d+-(\d+-(clean|adversarial|difference)|held-\d+)\.png")  # see pictures.py
@@ -131,6 +144,7 @@ def evaluate(
     batch_size: int | None = None,
     limits: Limits = Limits(),
     suite: str | Suite | None = None,
+    diagnose: bool = False,
     out: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -150,6 +164,8 @@ def evaluate(
         batch_size: rows at once; None finds one that fits. No number depends on it.
         limits: budget per row and attack.
         suite: the name of a suite, run in place of ``attacks``: each member on what those before it left standing.
+        diagnose: afterwards ask, on up to 60 rows, whether the attacks were good enough: see :func:`diagnose`. A ball
+            without a radius, an L0 ball, or attacks with a target are not diagnosed.
         out: folder for ``run.json``, pictures, ``report.html`` and the outcomes of every job: a run that was killed
             goes on where it was when the same call is made again.
         command: recorded as what reproduces the run.
@@ -162,7 +178,7 @@ def evaluate(
         _folder(out)  # told before anything runs
     plan = prepare(
         model, data, ball=ball, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits,
-        suite=suite,
+        suite=suite, diagnose=diagnose,
     )  # fmt: skip
     run = complete(plan, out=out, batch_size=batch_size, command=command, progress=progress)
     assert run is not None, "a single process does every job"
@@ -200,6 +216,59 @@ def doctor(model: Classifier, data: Rows, *, rows: int | None = None, name: str 
     return examine(name, model, found, rows)
 
 
+def diagnose(
+    model: Classifier,
+    data: Rows,
+    *,
+    ball: Ball,
+    twin: Classifier | None = None,
+    rows: int = diagnostics.MOST,
+    seed: int = 0,
+) -> Diagnosis:
+    """Whether a robustness number of this model in this ball can be trusted, and why not.
+
+    Strong and weak attacks, with gradients and without, are set against each other on the same rows, and the logits
+    and gradients are looked at; every probe has its numbers. The verdict is of what PGD on the cross-entropy would say;
+    :func:`evaluate` with ``diagnose=True`` judges the attacks of a run instead. Nothing of the model is changed.
+
+    Args:
+        model: one classifier;  data: as in :func:`evaluate`;  ball: Linf, L2 or L1, with one radius.
+        twin: an undefended model of the same inputs and classes, from which attacks are transferred.
+        rows: how many to look at, of those that are right when clean, from all over the data; the costly probes take
+            half of them.
+        seed: of every random draw.
+
+    Returns:  a Diagnosis: ``verdict`` ("trust", "doubt", "do not cite"), ``causes``, ``probes``, ``rungs``.
+    Raises:  a SaddlepointError that says what to change.
+
+    >>> import torch
+    >>> from saddlepoint import Linf
+    >>> net = Classifier(torch.nn.Linear(3, 2))
+    >>> x = torch.rand(40, 3)
+    >>> diagnose(net, (x, net.predict(x)), ball=Linf(0.1)).verdict
+    'trust'
+    """
+    for each, what in ((model, "model"), (twin, "twin")):
+        if not isinstance(each, Classifier) and (what == "model" or each is not None):
+            raise ArgumentTypeError(
+                f"the {what} is {type(each).__name__}; wrap it, so that its input range is clear: "
+                "saddlepoint.Classifier(model, bounds=(0, 1))"
+            )
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+        raise SettingError(f"rows={shown(rows)} must be an integer >= 1")
+    found = as_dataset(data, (model.bounds.lower, model.bounds.upper))
+    models = {"model": model} | ({"twin": twin} if twin is not None else {})
+    asked.check(models, found, [ball], ["fgsm"], target="none", seed=seed, batch_size=None, limits=Limits())
+    if not diagnostics.can_probe(ball):
+        raise SettingError(f"ball={ball!r} cannot be diagnosed; give Linf, L2 or L1 with a radius above 0")
+    ball.check(found.x[:1], model.bounds)
+    for name, each in models.items():
+        looked = each.uncounted()
+        looked.predict(found.x[:1])
+        asked.check_labels(found, name, looked.num_classes or 0)
+    return diagnostics.conclude(diagnostics.measure(model, found, ball, rows=rows, seed=seed, twin=twin))
+
+
 def prepare(
     model: Classifier | Mapping[str, Classifier],
     data: Rows,
@@ -211,6 +280,7 @@ def prepare(
     batch_size: int | None = None,
     limits: Limits = Limits(),
     suite: str | Suite | None = None,
+    diagnose: bool = False,
 ) -> Plan:
     """The jobs of an evaluation, none of them done; arguments and errors as in :func:`evaluate`."""
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
@@ -231,6 +301,7 @@ def prepare(
         batch_size=batch_size,
         limits=limits,
         suite=suite,
+        probed=diagnostics.WITHIN if diagnose else 0,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from saddlepoint.errors import RecordError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 NUMERICS_VERSION = 1  # raised whenever a number that a run reports can move
 
 WRONG, HELD, FOOLED, UNDEFINED = "W", "H", "F", "U"
@@ -171,6 +171,50 @@ class AttackRecord:
         return (self.forwards + self.backwards) / self.attacked if self.attacked else 0.0
 
 
+Concern = Literal["none", "doubt", "do not cite"]
+Verdict = Literal["trust", "doubt", "do not cite"]
+Cause = Literal[
+    "masked gradients", "quantised input", "saturated logits", "random output", "weak attack", "undefined rows"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """One question about the attacks: what was measured, what came out, and what follows from it."""
+
+    name: str
+    measured: str
+    evidence: str
+    numbers: dict[str, float]  # the evidence, by name
+    concern: Concern
+    cause: Cause | None = None  # of the concern
+    remedy: str = ""  # the attack to try next
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """Gradient steps from the clean input at one radius, on some of the rows of a diagnosis."""
+
+    eps: Distance
+    held: Share  # out of rows that are right when clean
+    loss: float | None  # median over the rows: the highest other logit above that of the label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """Whether the attacks were good enough for their number to be trusted, on some rows that are right when clean."""
+
+    verdict: Verdict  # by the gravest concern
+    causes: list[Cause]
+    probes: list[Probe]
+    rungs: list[Rung]  # in rising order, out to the whole box
+    rows: Count
+    compared: bool  # with the verdicts of a run on the same rows; else with PGD on the cross-entropy
+    forwards: Count  # row forwards of the probes, which are no part of any attack's
+    backwards: Count
+    seconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class ThreatRecord:
     """One model inside one ball: every attack, and the worst case over them.
@@ -190,6 +234,7 @@ class ThreatRecord:
     passes: Passes | None = None  # if an attack leaves a row at its first success
     easiest: list[FooledPicture] = field(default_factory=list)  # fooled by most attacks, in fewest passes, furthest
     hardest: list[HeldPicture] = field(default_factory=list)  # held, with the most room
+    diagnosis: Diagnosis | None = None  # where it was asked for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,21 @@ from pathlib import Path
 
 from saddlepoint.records import (
     AttackRecord,
+    Cause,
+    Concern,
     DataRecord,
+    Diagnosis,
     Finding,
     FooledPicture,
     HeldPicture,
     ModelRecord,
     Passes,
+    Probe,
+    Rung,
     RunRecord,
     Share,
     ThreatRecord,
+    Verdict,
     distances,
 )
 
@@ -183,6 +189,53 @@ def make_passes() -> RunRecord:
     return run
 
 
+def make_diagnosis(verdict: Verdict = "do not cite", *causes: Cause, held: int = 31) -> Diagnosis:
+    """One concern (none under "trust") and one sound probe, and five rungs of 32 rows down to ``held``."""
+    concern: Concern = "none" if verdict == "trust" else verdict
+    grave = Probe(
+        name="gradient-free beats gradients",
+        measured="Square with 1000 queries against PGD",
+        evidence="27 of 30 rows fooled by it alone, 0 by the other alone",
+        numbers={"rows": 30, "alone": 27, "other_alone": 0},
+        concern=concern,
+        cause=causes[0] if causes else None,
+        remedy="Attack without gradients." if causes else "",
+    )
+    sound = dataclasses.replace(grave, name="more steps help", concern="none", cause=None, remedy="")
+    counts = [32, 32, 32, 32, held]
+    return Diagnosis(
+        verdict=verdict,
+        causes=list(causes),
+        probes=[grave, sound],
+        rungs=[
+            Rung(eps=eps, held=wilson(count, 32), loss=-1.5)
+            for eps, count in zip((0.075, 0.15, 0.3, 0.5477, 1.0), counts, strict=True)
+        ],
+        rows=60,
+        compared=True,
+        forwards=12345,
+        backwards=678,
+        seconds=4.2,
+    )
+
+
+def make_diagnosed() -> RunRecord:
+    """The run of two models at two radii: masked, in doubt; sound twice."""
+    run = make_run()
+    found = [
+        [make_diagnosis("do not cite", "masked gradients"), make_diagnosis("doubt", "weak attack", "saturated logits")],
+        [make_diagnosis("trust", held=0), make_diagnosis("trust", held=0)],
+    ]
+    models = [
+        dataclasses.replace(
+            model,
+            threats=[dataclasses.replace(t, diagnosis=d) for t, d in zip(model.threats, each, strict=True)],
+        )
+        for model, each in zip(run.models, found, strict=True)
+    ]
+    return dataclasses.replace(run, models=models, findings=[])
+
+
 def findings() -> list[Finding]:
     """One finding of each level, the least severe first."""
     return [
@@ -241,7 +294,11 @@ def hostile(run: RunRecord) -> RunRecord:
     model = dataclasses.replace(run.models[0], name=HOSTILE)
     ball = dataclasses.replace(model.threats[-1], easiest=pictures, hardest=held)
     named = [dataclasses.replace(attack, name=HOSTILE, settings={HOSTILE: HOSTILE}) for attack in ball.attacks]
-    ball = dataclasses.replace(ball, attacks=named)
+    probe = Probe(
+        name=HOSTILE, measured=HOSTILE, evidence=HOSTILE, numbers={HOSTILE: 1.0}, concern="doubt", remedy=HOSTILE
+    )
+    diagnosis = dataclasses.replace(make_diagnosis("doubt"), probes=[probe])
+    ball = dataclasses.replace(ball, attacks=named, diagnosis=diagnosis)
     return dataclasses.replace(
         run,
         models=[dataclasses.replace(model, threats=[model.threats[0], ball])],

@@ -9,6 +9,7 @@ import pytest
 from saddlepoint.cli import planning
 from saddlepoint.cli.main import main
 from saddlepoint.data import load_data
+from saddlepoint.evaluation.diagnostics import battery
 
 _load_data = functools.cache(load_data)  # the digits are unpacked once, not in every test
 
@@ -18,6 +19,8 @@ def command(monkeypatch, capsys):
     """Run ``saddlepoint`` with these words: its exit code, and what it wrote to both streams."""
     monkeypatch.setenv("COLUMNS", "400")  # no line of a table is broken
     monkeypatch.setenv("NO_COLOR", "1")
+    for name, value in {"QUERIES": 20, "MORE": 5, "STEPS": 10, "DRAWS": 5, "RESTARTS": 1, "RUNG_STEPS": 5}.items():
+        monkeypatch.setattr(battery, name, value)  # the diagnosis of a run is tested elsewhere
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["saddlepoint", *map(str, words)])

@@ -4,7 +4,17 @@ import dataclasses
 
 import pytest
 from browser import Browser
-from report_runs import HOSTILE, draw, hostile, make_held, make_passes, make_picture, make_reach, make_run
+from report_runs import (
+    HOSTILE,
+    draw,
+    hostile,
+    make_diagnosed,
+    make_held,
+    make_passes,
+    make_picture,
+    make_reach,
+    make_run,
+)
 
 from saddlepoint.report.html import render, write
 
@@ -41,6 +51,7 @@ def pages(tmp_path_factory):
         "markup": dataclasses.replace(run, models=marked),
         "reach": make_reach(),
         "both": make_passes(),
+        "diagnosed": make_diagnosed(),
     }
     for name, each in runs.items():
         write(each, folder, folder / f"{name}.html")
@@ -52,18 +63,18 @@ def count(browser, selector):
     return browser.run(f"({SEEN})({selector!r})")
 
 
-def told(browser, place):
-    """What the label says when the mouse is on that marker, line by line."""
-    browser.middle(".canvas")
+def told(browser, place, within=""):
+    """What the label says when the mouse is on that marker, line by line; ``within`` is the section of the plot."""
+    browser.middle(f"{within} .canvas")
     browser.hover(1, 1)  # away from the marker before: its label lingers
     browser.wait("document.querySelector('.hoverlayer .hovertext') === null")
-    browser.hover(*browser.run(POINTS)[place])
+    browser.hover(*browser.run(POINTS.replace(".canvas", f"{within} .canvas"))[place])
     browser.wait("document.querySelector('.hoverlayer .hovertext') !== null")
     return browser.run("[...document.querySelectorAll('.hoverlayer tspan.line')].map((line) => line.textContent)")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (400, "dark")])
-@pytest.mark.parametrize("name", ["plain", "single", "hostile", "markup", "reach", "both"])
+@pytest.mark.parametrize("name", ["plain", "single", "hostile", "markup", "reach", "both", "diagnosed"])
 def test_it_fits_fetches_nothing_and_complains_of_nothing(browser, pages, tmp_path, name, width, scheme):
     browser.open(pages[name], width=width, scheme=scheme)
     browser.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
@@ -167,6 +178,16 @@ def test_both_kinds_of_plots_stand_in_one_page(browser, pages):
     browser.call("Emulation.setEmulatedMedia", media="")
 
 
+def test_a_diagnosis_is_drawn_from_the_input_to_the_whole_box(browser, pages):
+    browser.open(pages["diagnosed"])
+    assert browser.run("document.querySelectorAll('#trust .canvas .main-svg').length > 0")
+    assert count(browser, "#trust .canvas .scatterlayer .trace") == 4  # two models in two balls
+    labels = browser.run("[...document.querySelectorAll('#trust .canvas .xtick text')].map((t) => t.textContent)")
+    assert labels[:6] == ["0", "0.075", "0.15", "0.3", "0.5477", "1"]
+    assert told(browser, 5)[1:] == ["eps 1", "31 of 32 rows hold"]
+    assert browser.run("[...document.querySelectorAll('#trust details')].map((part) => part.open)") == [False] * 4
+
+
 def test_a_part_can_be_enlarged_and_stays_so(browser, pages):
     browser.open(pages["plain"])
     x, y = browser.middle(".canvas")
@@ -184,10 +205,10 @@ def test_hostile_names_are_text(browser, pages):
     assert browser.run("document.scripts.length") == 3
     assert browser.run("document.querySelector('h1').textContent") == HOSTILE
     assert browser.run("document.querySelector('.who').textContent") == HOSTILE
-    browser.click(".key button:nth-of-type(7)")  # behind the worst case and the five attacks at the other radius
-    browser.click(".key button:nth-of-type(1)")
+    for place in (7, 1):  # 7: behind the worst case and the five attacks at the other radius
+        browser.click(f"#curves .key button:nth-of-type({place})")
     short = f"{HOSTILE[:20]}…{HOSTILE[-10:]}"
-    assert told(browser, 1)[:2] == [short, f"{short}, eps 0.3"]
+    assert told(browser, 1, "#curves")[:2] == [short, f"{short}, eps 0.3"]
     assert browser.console == []
 
 

@@ -11,7 +11,8 @@ from saddlepoint.cli import common, given, options, planning
 from saddlepoint.errors import SettingError
 from saddlepoint.evaluation.suites import DEFAULT
 from saddlepoint.records import RunRecord
-from saddlepoint.report import tables
+from saddlepoint.report import diagnoses, tables
+from saddlepoint.report.citation import barred
 
 
 def evaluate(
@@ -41,10 +42,15 @@ def evaluate(
     backwards: options.Backwards = None,
     threads: options.Threads = None,
     shard: options.Shard = "1/1",
+    diagnose: Annotated[
+        bool, typer.Option(help="Ask afterwards, on some rows, whether the attacks were good enough.")
+    ] = True,
     dry_run: options.DryRun = False,
     fail_under: Annotated[
         float | None,
-        typer.Option(help="Exit with 1 if a worst case is below this percentage, or an error was found."),
+        typer.Option(
+            help="Exit with 1 if a worst case is below this percentage, or not to be cited, or an error was found."
+        ),
     ] = None,
     config: Annotated[Path | None, given.option("models", "data", "attacks", "threats")] = None,
 ) -> None:
@@ -71,7 +77,7 @@ def evaluate(
             )
     with file.at("shard"):
         part = common.shard(shard)
-    plan = setup.plan(file, models, data, threats, named, suite=chosen)
+    plan = setup.plan(file, models, data, threats, named, suite=chosen, diagnose=diagnose)
     screen = common.console()
     if dry_run:
         screen.print(common.jobs(plan))
@@ -82,7 +88,7 @@ def evaluate(
     if result is None:
         screen.print(f"shard {shard} is done; jobs of other shards are still missing", highlight=False)
         return
-    for show in (tables.summary, tables.findings, tables.cite):
+    for show in (tables.summary, diagnoses.summary, tables.findings, tables.cite):
         screen.print(show(result.record))
     if out is not None:
         screen.print(f"report  {common.shown(out / 'report.html')}", highlight=False, soft_wrap=True)
@@ -92,5 +98,7 @@ def evaluate(
 
 def _fails(record: RunRecord, percent: float) -> bool:
     """Whether a worst case is below the bar, or something speaks against the numbers."""
-    worst = min(100 * threat.worst.value for model in record.models for threat in model.threats)
-    return worst < percent or any(finding.level == "error" for finding in record.findings)
+    threats = [threat for model in record.models for threat in model.threats]
+    if any(map(barred, threats)) or any(finding.level == "error" for finding in record.findings):
+        return True
+    return min(100 * threat.worst.value for threat in threats) < percent

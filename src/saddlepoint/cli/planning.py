@@ -62,6 +62,7 @@ class Setup:
         attacks: Sequence[Named | Attack],
         images: bool = False,
         suite: Suite | None = None,
+        diagnose: bool = False,
     ) -> Plan:
         """Load the data, which may have to be images, and the models, and plan the jobs."""
         with file.at("threads"):
@@ -81,7 +82,7 @@ class Setup:
         with file.at():
             return prepare(
                 loaded, rows, ball=balls, attacks=attacks, target=self.target, seed=self.seed, batch_size=size,
-                limits=limits, suite=suite,
+                limits=limits, suite=suite, diagnose=diagnose,
             )  # fmt: skip
 
     def _limits(self, file: Given) -> Limits:

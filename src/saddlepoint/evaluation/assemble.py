@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from saddlepoint.balls import Ball
-from saddlepoint.evaluation import findings, pictures
+from saddlepoint.evaluation import diagnostics, findings, pictures
 from saddlepoint.evaluation.plan import Job, Plan, Subject
 from saddlepoint.evaluation.stats import median
 from saddlepoint.evaluation.store import Outcome, Store
@@ -72,11 +72,14 @@ class _Builder:
 
     def model(self, jobs: Sequence[Job]) -> ModelRecord:
         subject, rows = self.subject, len(self.plan.data)
-        clean = _joined([self._read(job) for job in jobs if job.attack is None])
+        clean = _joined([self._read(job) for job in jobs if job.ball is None])
         verdicts = _letters(clean["codes"])
         self.done.findings += subject.findings
         threats = [
-            self._threat(i, ball, attacks, [job for job in jobs if job.attack and job.threat == i], clean)
+            self._diagnosed(
+                self._threat(i, ball, attacks, [job for job in jobs if job.attack and job.threat == i], clean),
+                next((job for job in jobs if job.probed and job.threat == i), None),
+            )
             for i, (ball, attacks) in enumerate(self.plan.threats)
         ]
         module = subject.model.module
@@ -116,6 +119,17 @@ class _Builder:
             easiest=shown[0],
             hardest=shown[1],
         )
+
+    def _diagnosed(self, threat: ThreatRecord, job: Job | None) -> ThreatRecord:
+        """The same with its diagnosis, next to its verdicts, if the plan has one."""
+        if job is None:
+            return threat
+        outcome = self.store.get(job.key)
+        assert outcome is not None, "assembled before every job was done"
+        self.done.seconds += float(outcome["seconds"])
+        diagnosis = diagnostics.conclude(outcome, threat.verdicts)
+        self.done.findings += findings.of_diagnosis(self.subject.name, threat, diagnosis)
+        return replace(threat, diagnosis=diagnosis)
 
     def _attack(self, attack: Attack, whole: Outcome, added: int) -> AttackRecord:
         letters, attacked = _letters(whole["codes"]), whole["attacked"]

@@ -53,6 +53,7 @@ def evaluate(
     command: str = "",
     progress: Progress | None = None,
     folder: Path | None = None,
+    probed: int = 0,
 ) -> Evaluated:
     """Robust accuracy of models under attacks inside balls, each answer judged by independent code.
 
@@ -69,6 +70,7 @@ def evaluate(
         draw: make pictures (images only; needs Pillow).
         progress: told after every job.
         folder: where outcomes are kept, so that a killed run goes on where it was.
+        probed: rows of the diagnosis that follows the attacks of each ball; 0 leaves it out.
 
     Returns:  the record and the pictures.
     Raises:  SettingError, SpecError, DataError, InputError, RadiusError, ModelError, RecordError: each says what to
@@ -76,7 +78,7 @@ def evaluate(
     """
     plan = checked_plan(
         models, data, balls=balls, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits,
-        suite=suite,
+        suite=suite, probed=probed,
     )  # fmt: skip
     found = run(plan, batch_size=batch_size, draw=draw, command=command, progress=progress, folder=folder)
     assert found is not None, "a single process does every job"
@@ -94,6 +96,7 @@ def checked_plan(
     batch_size: int | None = None,
     limits: Limits = Limits(),
     suite: str | Suite | None = None,
+    probed: int = 0,
 ) -> Plan:
     """The jobs of an evaluation, after a look at everything that was given; arguments and errors as in evaluate."""
     if attacks is None:
@@ -101,7 +104,9 @@ def checked_plan(
     chosen = None if suite is None else as_suite(suite, target, balls)
     asked.check(models, data, balls, attacks, target=target, seed=seed, batch_size=batch_size, limits=limits)
     unique = list(dict.fromkeys(balls))
-    plan = make_plan(models, data, unique, attacks, target=target, seed=seed, limits=limits, suite=chosen)
+    plan = make_plan(
+        models, data, unique, attacks, target=target, seed=seed, limits=limits, suite=chosen, probed=probed
+    )
     for subject in plan.subjects:
         asked.check_labels(data, subject.name, subject.model.num_classes or 0)
         targets.check(target, subject.model.num_classes or 0)
@@ -169,7 +174,9 @@ def _done(worker: Worker, store: Store, job: Job) -> Outcome:
     if outcome is not None:
         return outcome
     before = job.earlier or job.clean
-    if before is None:
+    if job.probed:
+        outcome = worker.diagnosis(job)
+    elif before is None:
         outcome = worker.clean(job)
     else:
         outcome = worker.attack(job, standing(before, _done(worker, store, before)))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import ModelError
-from saddlepoint.records import FOOLED, AttackRecord, DataRecord, Finding, ModelRecord, ThreatRecord
+from saddlepoint.records import FOOLED, AttackRecord, DataRecord, Diagnosis, Finding, ModelRecord, ThreatRecord
 
 _FEW_ROWS = 1000
 
@@ -165,8 +165,27 @@ def of_data(data: DataRecord) -> Iterator[Finding]:
         )
 
 
+def of_diagnosis(name: str, threat: ThreatRecord, diagnosis: Diagnosis) -> Iterator[Finding]:
+    """That a number is in doubt, or not to be cited, by its gravest probe."""
+    grave = [probe for probe in diagnosis.probes if probe.concern == diagnosis.verdict]
+    if diagnosis.verdict == "trust" or not grave:
+        return
+    yield Finding(
+        level="warning",  # an error would bar the other balls of the model, too: the citation reads the verdict
+        title=f"Diagnosis: {diagnosis.verdict}" + (f" ({', '.join(diagnosis.causes)})" if diagnosis.causes else ""),
+        evidence=f"{_where(threat)}, {grave[0].name}: {grave[0].evidence}",
+        remedy=grave[0].remedy,
+        model=name,
+        consequence="The robust accuracy is above the true one, or may be." if diagnosis.causes else "",
+    )
+
+
+def _where(threat: ThreatRecord) -> str:
+    return threat.norm if threat.eps is None else f"{threat.norm} eps={threat.eps:g}"
+
+
 def _of_threat(model: ModelRecord, threat: ThreatRecord) -> Iterator[Finding]:
-    where = threat.norm if threat.eps is None else f"{threat.norm} eps={threat.eps:g}"
+    where = _where(threat)
     if threat.eps is None and threat.distances is not None and threat.distances.unsolved:
         yield Finding(
             level="warning",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
+from saddlepoint.evaluation.diagnostics import can_probe
 from saddlepoint.evaluation.doctor import glance
 from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.findings import in_training, of_logits, twice
@@ -61,6 +62,7 @@ class Job:
         clean: the job of the clean rows, None for itself.
         earlier: in a suite, the job of the member before on the same rows: only what it left standing is attacked.
         unit: jobs of one number must be done by one process of several.
+        probed: of the diagnosis of that ball, which chooses its rows itself: how many, at most; 0 for all other jobs.
     """
 
     subject: Subject
@@ -72,10 +74,13 @@ class Job:
     clean: "Job | None"
     earlier: "Job | None"
     unit: int
+    probed: int = 0
 
     @property
     def what(self) -> str:
         """For a progress bar."""
+        if self.probed and self.ball is not None:
+            return f"{self.subject.name}  diagnosis  {self.ball.norm} {float(self.ball.eps):g}"
         if self.attack is None or self.ball is None:
             return f"{self.subject.name}  clean"
         eps = float(self.ball.eps)
@@ -92,6 +97,7 @@ class Plan:
         parts: the rows of each job and their fingerprint.
         every_point: outcomes hold the points of all rows that were attacked, not only of those that were fooled.
         suite: the attacks are its members: each sees only the rows that all before it left standing.
+        probed: how many rows the diagnosis of each ball looks at; 0 leaves it out.
     """
 
     data: Dataset
@@ -103,9 +109,10 @@ class Plan:
     parts: Sequence[tuple[range, str]] = field(default=())
     every_point: bool = False
     suite: str | None = None
+    probed: int = 0
 
     def jobs(self) -> Iterator[Job]:
-        """The clean rows of a model first, then each attack of each ball."""
+        """The clean rows of a model first, then each attack of each ball, then its diagnosis."""
         units = itertools.count()
         for subject in self.subjects:
             keys = [self._key(subject, None, None, print_) for _, print_ in self.parts]
@@ -125,6 +132,10 @@ class Plan:
                         yield job
                         if self.suite is not None:
                             before[i] = job
+                if self.probed and can_probe(ball, self.target):
+                    rows = range(min(self.probed, len(self.data)))  # their number; the diagnosis chooses them
+                    key = self._key(subject, ball, None, self.data.fingerprint, probed=self.probed)
+                    yield Job(subject, ball, None, rows, threat, key, None, None, next(units), self.probed)
 
     def spec(self) -> dict[str, Any]:
         """What makes this evaluation the same as another, as JSON."""
@@ -141,6 +152,7 @@ class Plan:
             "seed": self.seed,
             "limits": settings_of(self.limits),
             "points": self._points,
+            "probed": self.probed or None,
         }
 
     @property
@@ -148,7 +160,13 @@ class Plan:
         return "all" if self.every_point else "fooled"
 
     def _key(
-        self, subject: Subject, ball: Ball | None, attack: Attack | None, rows: str, earlier: Job | None = None
+        self,
+        subject: Subject,
+        ball: Ball | None,
+        attack: Attack | None,
+        rows: str,
+        earlier: Job | None = None,
+        probed: int = 0,
     ) -> str:
         model = subject.model
         lasting = subject.lasting and (attack is None or recognisable(attack))
@@ -169,7 +187,7 @@ class Plan:
             "limits": settings_of(self.limits),
             "points": self._points,
             "process": None if lasting else _PROCESS,
-        }
+        } | ({"probed": probed} if probed else {})
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
@@ -183,6 +201,7 @@ def make_plan(
     seed: int,
     limits: Limits,
     suite: Suite | None = None,
+    probed: int = 0,
 ) -> Plan:
     """The plan of an evaluation; each model is examined on a few rows: whether it is random, and see doctor.glance."""
 
@@ -195,7 +214,8 @@ def make_plan(
     subjects = [_subject(name, model, data) for name, model in models.items()]
     ranges = [range(i, min(i + ROWS, len(data))) for i in range(0, len(data), ROWS)]
     parts = [(rows, _rows(data, rows)) for rows in ranges]
-    return Plan(data, subjects, threats, target, seed, limits, parts, suite=None if suite is None else suite.name)
+    name = None if suite is None else suite.name
+    return Plan(data, subjects, threats, target, seed, limits, parts, suite=name, probed=probed)
 
 
 def settings_of(limits: Limits) -> dict[str, Any]:

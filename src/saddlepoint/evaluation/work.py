@@ -9,7 +9,7 @@ from torch import Tensor
 
 from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, InputError
-from saddlepoint.evaluation import targets
+from saddlepoint.evaluation import diagnostics, targets
 from saddlepoint.evaluation.plan import Job, Plan
 from saddlepoint.evaluation.store import Outcome
 from saddlepoint.evaluation.verify import judge
@@ -92,6 +92,18 @@ class Worker:
             parts = [_nothing(data)]
         outcome = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return {**outcome, "seconds": _since(start)}
+
+    def diagnosis(self, job: Job) -> Outcome:
+        """What the probes measure in a ball."""
+        assert job.ball is not None
+        return diagnostics.measure(
+            job.subject.model,
+            self.plan.data,
+            job.ball,
+            rows=job.probed,
+            seed=self.plan.seed,
+            batch_size=self.batch_size,
+        )
 
     def _batch(self, job: Job, attack: Attack, rows: Tensor) -> Answer | None:
         """Attack one batch; None after halving the batch size because memory did not suffice."""

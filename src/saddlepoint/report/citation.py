@@ -52,6 +52,12 @@ def sentence(run: RunRecord, model: ModelRecord, name: str, threat: ThreatRecord
     if not threat.attacks or not threat.worst.rows:
         lacking = "no attack was run" if not threat.attacks else "no row was measured"
         return f"{name}: nothing to cite for {ball} on {data}; {lacking}."
+    if barred(threat) and threat.diagnosis is not None:
+        causes = ", ".join(threat.diagnosis.causes)
+        return (
+            f"{name}: no robust accuracy to cite for {ball} on {data}; the diagnosis says: do not cite ({causes}). "
+            f"{text.percent(model.clean)} clean accuracy."
+        )
     attacks = [base_name(attack.name) for attack in threat.attacks]
     named, suite = ", ".join(attacks), run.spec.get("suite")
     many = f"{len(attacks)} attacks ({named})" if len(attacks) > 1 else ""
@@ -75,6 +81,11 @@ def sentence(run: RunRecord, model: ModelRecord, name: str, threat: ThreatRecord
         return said
     verb = "is" if count == 1 else "are"
     return f"{said} Not to be cited before its {text.plural(count, 'error finding')} {verb} settled."
+
+
+def barred(threat: ThreatRecord) -> bool:
+    """Whether the diagnosis forbids to cite the number."""
+    return threat.diagnosis is not None and threat.diagnosis.verdict == "do not cite"
 
 
 def _distance(norm: str, found: Distances) -> str:

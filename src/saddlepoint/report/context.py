@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.records import FooledPicture, ModelRecord, RunRecord, ThreatRecord
-from saddlepoint.report import charts, distances, passes, text
-from saddlepoint.report.citation import caveat, errors, sentence
+from saddlepoint.report import charts, diagnoses, distances, passes, text
+from saddlepoint.report.citation import barred, caveat, errors, sentence
 from saddlepoint.report.classes import classes
 from saddlepoint.report.groups import Group, fates, groups, passes_per_row
 from saddlepoint.report.pictures import embed
@@ -20,7 +20,7 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
     """All that the page's template names; ``run`` is fit to be shown, ``folder`` holds its pictures."""
     names, threats = text.labels(run.models), groups(run)
     curves, reach = charts.curves(run, threats), distances.plots(run, names, threats)
-    effort = passes.plots(run, names, threats)
+    effort, trust = passes.plots(run, names, threats), diagnoses.plots(names, threats)
     lines = [traces(run, names, plot) for plot in curves]
     bounded = [group for group in threats if group.eps is not None]
     return {
@@ -37,10 +37,12 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
         "attacks": len({name for group in threats for name, _ in group.attacks}),
         "caveat": caveat(run),
         "findings": sorted(run.findings, key=lambda finding: _LEVELS.index(finding.level)),
+        "trust": [{"plot": plot, "legend": _legend(plot.traces)} for plot in trust],
         "curves": [{"plot": plot, "legend": _legend(found)} for plot, found in zip(curves, lines, strict=True)],
         "reach": [{"plot": plot, "legend": _legend(plot.traces)} for plot in reach],
         "effort": [{"plot": plot, "legend": _legend(plot.traces)} for plot in effort],
-        "plots": [
+        "plots": [_embedded(plot, log=False) for plot in trust]  # in the order of the page
+        + [
             {"axis": "eps", "widest": max(plot.radii), "ticks": plot.ticks, "traces": found}
             for plot, found in zip(curves, lines, strict=True)
         ]
@@ -95,6 +97,8 @@ def _card(run: RunRecord, series: int, name: str, model: ModelRecord, threat: Th
         "number": text.number(threat.worst),
         "reach": _reach(threat) if threat.eps is None else None,
         "errors": errors(run, model),
+        "verdict": diagnoses.verdict(threat.diagnosis) if threat.diagnosis else None,
+        "barred": barred(threat),
         "sentence": sentence(run, model, name, threat).replace(" %", "\u00a0%"),
         "parts": parts,
     }
@@ -109,7 +113,7 @@ def _reach(threat: ThreatRecord) -> dict[str, str] | None:
     return {"median": median, "quartiles": f"quartiles {lower} to {upper}", "unit": text.unit(threat.norm)}
 
 
-def _embedded(plot: distances.Plot | passes.Plot, *, log: bool) -> dict[str, Any]:
+def _embedded(plot: distances.Plot | passes.Plot | diagnoses.Plot, *, log: bool) -> dict[str, Any]:
     """What the page's script needs of a plot of steps; a logarithmic axis starts at 1."""
     return {"axis": plot.axis, "log": log, "widest": plot.widest, "ticks": plot.ticks, "traces": plot.traces}
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from saddlepoint.records import Finding, FooledPicture, HeldPicture, RunRecord
+from saddlepoint.records import Finding, FooledPicture, HeldPicture, Probe, RunRecord
 from saddlepoint.report.text import plain
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def _convert(value: Any) -> Any:
         return value
     fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     kept = {"clean", "adversarial", "difference"} if isinstance(value, FooledPicture | HeldPicture) else set()
-    prose = {"title", "evidence", "consequence", "remedy"} if isinstance(value, Finding) else set()
+    prose = {"title", "measured", "evidence", "consequence", "remedy"} if isinstance(value, Finding | Probe) else set()
     return type(value)(
         **{
             name: item if name in kept else base_names(item) if name in prose else _convert(item)

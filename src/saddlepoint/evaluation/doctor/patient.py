@@ -131,11 +131,11 @@ class Patient:
 
     def ask(self, x: Batch, model: Classifier | None = None, chunk: int = _CHUNK) -> Tensor:
         """Logits (n, k) of the model, or another one, at x, in evaluation mode, in chunks, without gradient."""
-        return torch.cat(_chunks(partial(_look, self.model if model is None else model), x, chunk))
+        return torch.cat(chunks(partial(_look, self.model if model is None else model), x, chunk))
 
     def backward(self, x: Batch, y: Labels) -> Gradients:
         """Gradients at x (m, *f); raises as :attr:`gradients`."""
-        parts = _chunks(self._backward, x, _FEW, y)
+        parts = chunks(self._backward, x, _FEW, y)
         return Gradients(
             torch.cat([part.of_logits for part in parts]),
             torch.cat([part.of_loss for part in parts]),
@@ -197,7 +197,7 @@ def _grad(value: Tensor, leaf: Tensor) -> Tensor | None:
     return torch.autograd.grad(value, leaf, retain_graph=True, allow_unused=True)[0]
 
 
-def _chunks(look: Callable[..., T], x: Tensor, size: int, *others: Tensor) -> list[T]:
+def chunks(look: Callable[..., T], x: Tensor, size: int, *others: Tensor) -> list[T]:
     """What ``look`` says of each part of the rows; parts become smaller where memory does not suffice."""
     found, done = [], 0
     while done < len(x):
