@@ -37,7 +37,7 @@ help: ## Show this list
 
 demo: .venv/.cli ## Attack two digit classifiers and write a report (about a minute, after the installation)
 	rm -rf runs/demo
-	$(BIN)/saddlepoint evaluate zoo:mnist-standard zoo:mnist-pgd mnist10k:test --attacks fgsm,bim,mi-fgsm,pgd,illc --norm linf --eps 0.3 --rows 1000 --out runs/demo
+	$(BIN)/saddlepoint evaluate zoo:mnist-standard zoo:mnist-pgd mnist10k:test --norm linf --eps 0.3 --rows 500 --out runs/demo
 
 test: .venv/.dev ## Run the tests, without the slow ones and those for a GPU
 	$(PYTEST)
@@ -83,6 +83,8 @@ bench: .venv/.peers ## Measure speed and strength, also against other libraries 
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/minimum_norm.py
 	$(BIN)/python benchmarks/autoattack.py
+	$(BIN)/python benchmarks/cascade.py
+	$(BIN)/python benchmarks/black_box.py
 
 clean: ## Remove what was built, but neither .venv nor runs/
 	rm -rf build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

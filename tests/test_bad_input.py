@@ -493,7 +493,7 @@ def test_a_budget_of_other_rows(model, x, y):
     ("settings", "error", "what"),
     [
         ({"attacks": "fgsm"}, ArgumentTypeError, "attacks='fgsm' must be a list of names or attacks"),
-        ({"attacks": None}, ArgumentTypeError, "attacks=None must be a list of names or attacks"),
+        ({"attacks": 7}, ArgumentTypeError, "attacks=7 must be a list of names or attacks"),
         ({"attacks": ATTACK}, ArgumentTypeError, "must be a list of names or attacks"),
         ({"attacks": [PGD]}, ArgumentTypeError, "or an attack with its ball, such as PGD(ball=Linf(8 / 255))"),
         ({"attacks": [None]}, ArgumentTypeError, "attack None must be a name"),

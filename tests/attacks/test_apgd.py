@@ -267,3 +267,21 @@ def test_a_constant_model_stays_finite(ball, loss):
 def test_settings_that_mean_nothing(settings, message):
     with pytest.raises(SettingError, match=message):
         APGD(**{"ball": Linf(0.1), **settings})
+
+
+def test_rows_without_a_gradient_leave_at_once_and_others_are_not_touched():
+    x, y = torch.rand(6, 8, generator=torch.Generator().manual_seed(3)), torch.zeros(6, dtype=torch.int64)
+    weight = torch.randn(3, 8, generator=torch.Generator().manual_seed(4))
+    weight[0] += 3  # class 0 leads by far
+
+    def half_dead(v):
+        alive = (v[:, :1] > 0.5).to(v)  # rows by their first feature, which the ball leaves on its side
+        return alive * (v @ weight.T) + (1 - alive) * (v.detach() @ weight.T)
+
+    x[:, 0] = torch.tensor([0.9, 0.1, 0.9, 0.1, 0.9, 0.1])
+    for ball in (Linf(0.05), L2(0.05), L1(0.05)):
+        plain, leaving = (APGD(ball=ball, steps=10, leave_flat=leave) for leave in (False, True))
+        stayed, left = (attack(Classifier(half_dead), x, y) for attack in (plain, leaving))
+        assert left.forwards.tolist() == [11, 1] * 3
+        assert stayed.forwards.tolist() == [11] * 6
+        assert torch.equal(left.x[::2], stayed.x[::2])

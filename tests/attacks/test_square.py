@@ -218,6 +218,47 @@ def test_rows_that_are_fooled_leave():
     assert 0 < result.success.double().mean() < 1
 
 
+class Steps(torch.nn.Module):
+    """A margin that depends on the look alone: row r has slopes[r] times log2 of the number of looks, less 4."""
+
+    def __init__(self, slopes):
+        super().__init__()
+        self.slopes, self.looks = slopes, 0
+
+    def forward(self, x):
+        if len(x) < len(self.slopes):  # rows left: those that are named by their first feature
+            slopes = self.slopes[(x.flatten(1)[:, 0] * len(self.slopes)).long()]
+        else:
+            slopes = self.slopes
+        self.looks += 1
+        gap = slopes * math.log2(self.looks) - 4
+        return torch.stack([torch.zeros_like(gap), gap], 1) + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("patience", [0.0, 1.0, 3.0])
+def test_patience_gives_up_rows_that_will_not_get_there_at_their_pace(patience):
+    slopes = torch.tensor([0.1, 0.3, 0.5, 0.85])  # per doubling; 64 looks are six doublings
+    x = ((torch.arange(4) + 0.5) / 4)[:, None, None, None].expand(4, 1, 4, 4).contiguous()
+    attack = Square(ball=Linf(1e-9), steps=64, patience=patience)
+    result = attack(Classifier(Steps(slopes)), x, torch.zeros(4, dtype=torch.int64))
+    expected = []
+    for slope in slopes.tolist():
+        tests = [(8, 3), (16, 4), (32, 5)]  # looks, and their doublings
+        left = [looks for looks, doublings in tests if slope * doublings - 4 + patience * slope * (6 - doublings) < 0]
+        expected.append(left[0] if left else 65)
+    assert result.forwards.tolist() == expected
+    assert len(set(expected)) > 1 or patience == 0
+
+
+def test_patience_needs_no_target_and_without_it_nobody_leaves():
+    x = images((1, 4, 4), rows=4, dtype=torch.float32)
+    y = torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(SettingError, match="patience is for a loss that is 0 at the boundary"):
+        Square(ball=Linf(0.1), steps=8, patience=1.0)(Classifier(Steps(torch.zeros(4))), x, y, target=y + 1)
+    found = Square(ball=Linf(0.1), steps=40)(Classifier(Steps(torch.zeros(4))), x, y)
+    assert found.forwards.tolist() == [41] * 4
+
+
 def test_an_unbounded_radius_is_the_box():
     for ball in (Linf, L2, L1):
         points, result, _ = seen_by(Square(ball=ball(math.inf), steps=10), images((1, 6, 6)))
@@ -245,6 +286,8 @@ def test_nothing_fools_a_constant_model():
         ({"p_init": 0.0}, "p_init=0.0 must lie in (0, 1]"),
         ({"p_init": 1.5}, "p_init=1.5 must lie in (0, 1]"),
         ({"steps": -1}, "steps=-1"),
+        ({"patience": -1.0}, "patience=-1.0 must be finite and >= 0, or None"),
+        ({"patience": math.inf}, "patience=inf must be finite"),
     ],
 )
 def test_settings(settings, message):

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from saddlepoint.attacks import APGD, FGSM, PGD, Cascade, EachTarget, FromCallable
-from saddlepoint.balls import L1, L2, Linf
+from saddlepoint.balls import L0, L1, L2, Linf
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError, SpecError
 from saddlepoint.evaluation import checked_plan, evaluate
 from saddlepoint.evaluation import plan as planning
 from saddlepoint.evaluation import run as run_plan
-from saddlepoint.evaluation.ensembles import SUITES, Member, Suite
+from saddlepoint.evaluation.ensembles import SUITES, Member, Suite, as_suite, usual
 from saddlepoint.evaluation.suites import described, recognisable, stops
 from saddlepoint.losses import cross_entropy, difference_of_logits_ratio, margin
 from saddlepoint.problem import Limits
@@ -206,7 +206,7 @@ def test_rand_has_the_published_members():
     assert (ce.attack.attack.loss, ratio.attack.attack.loss) == (cross_entropy, difference_of_logits_ratio)
 
 
-@pytest.mark.parametrize("suite", ["autoattack", "autoattack-plus", "autoattack-rand"])
+@pytest.mark.parametrize("suite", ["cascade-1", "autoattack", "autoattack-plus", "autoattack-rand"])
 def test_a_row_leaves_every_member_at_its_first_success_and_every_member_is_recognised(suite):
     for member in SUITES[suite].members(BALL):
         assert stops(member), member.name
@@ -257,3 +257,34 @@ def test_every_member_of_plus_runs_in_every_norm(net, data, ball):
 def test_a_suite_needs_a_radius(net, data):
     with pytest.raises(SettingError, match="needs a radius"):
         checked_plan({"net": Classifier(net)}, data, balls=[Linf(math.inf)], suite="autoattack")
+
+
+def test_the_cascade_is_what_is_run_where_nothing_was_asked_for(net, data):
+    plan = checked_plan({"net": Classifier(net)}, data, balls=[BALL])
+    assert plan.suite == "cascade-1" == as_suite("cascade", "none").name
+    for target, ball in (("random", BALL), ("none", L0(3))):
+        assert usual(target, [BALL, ball]) is None
+        assert checked_plan({"net": Classifier(net)}, data, balls=[ball], target=target).suite is None
+    assert usual("none", [Linf(math.inf)]) is None
+    assert checked_plan({"net": Classifier(net)}, data, balls=[BALL], attacks=["fgsm"]).suite is None
+
+
+@pytest.mark.parametrize("ball", [Linf(0.03), L2(0.2), L1(0.6)], ids=lambda ball: ball.norm)
+def test_the_cascade_holds_no_more_than_autoattack_in_far_fewer_passes(net, data, ball):
+    held, spent = {}, {}
+    for suite in ("cascade", "autoattack"):
+        found = threat(evaluate({"net": Classifier(net)}, data, balls=[ball], suite=suite).record)
+        held[suite] = found.worst.count
+        spent[suite] = sum(attack.forwards + attack.backwards for attack in found.attacks)
+    assert 0 < held["cascade"] <= held["autoattack"] + 1
+    assert 4 * spent["cascade"] <= spent["autoattack"]
+
+
+def test_a_cascade_keeps_its_number_as_long_as_its_members():
+    near, likeliest, patient = (member.attack for member in SUITES["cascade-1"].members(BALL))
+    assert (near.times, likeliest.classes, patient.times) == (5, 4, 3)
+    assert [each.attack.steps for each in (near, likeliest, patient)] == [25, 50, 2000]
+    assert (near.attack.loss, likeliest.attack.loss) == (margin, difference_of_logits_ratio)
+    assert near.attack.leave_flat
+    assert likeliest.attack.leave_flat
+    assert (patient.attack.patience, patient.attack.rescale) == (2.0, True)

@@ -61,7 +61,7 @@ class Square(IterativeAttack[Proposed]):
         rescale: stretch the schedule of p, which was made for 10,000 steps, to ``steps``.
         patience: give up rows that will not get there. When 1/8, 1/4 and 1/2 of the steps are done, a row leaves whose
             loss would stay below 0 if every further doubling of its steps gained ``patience`` times what the last did;
-            infinite: none leaves. It needs a loss that is positive where the attack succeeds: no target.
+            None: none leaves. It needs a loss that is positive where the attack succeeds: no target.
 
     Inputs (n, c, h, w) are images, of any size; any other shape is read as one line of pixels, (n, 1, 1, d).
 
@@ -77,7 +77,7 @@ class Square(IterativeAttack[Proposed]):
     steps: int = 5000
     p_init: float = 0.8
     rescale: bool = False
-    patience: float = math.inf
+    patience: float | None = None
     name: ClassVar[str] = "square"
     needs_gradient: ClassVar[bool] = False
 
@@ -87,14 +87,14 @@ class Square(IterativeAttack[Proposed]):
             raise SettingError(f"ball={type(self.ball).__name__} has no windows here; give Square Linf, L2 or L1")
         if not 0 < self.p_init <= 1:
             raise SettingError(f"p_init={shown(self.p_init)} must lie in (0, 1]: a share of the pixels")
-        if not self.patience >= 0:
-            raise SettingError(f"patience={shown(self.patience)} must be >= 0, or infinite to give up no row")
+        if self.patience is not None and not 0 <= self.patience < math.inf:
+            raise SettingError(f"patience={shown(self.patience)} must be finite and >= 0, or None to give up no row")
 
     def length(self, problem: Problem) -> int:
         return self.steps
 
     def init(self, problem: Problem) -> Proposed:
-        if problem.target is not None and not math.isinf(self.patience):
+        if problem.target is not None and self.patience is not None:
             raise SettingError("patience is for a loss that is 0 at the boundary; leave it out where there is a target")
         x0, image, noise = problem.x0, Image.of(problem.x0), problem.noise.child("start")
         radius = largest_radius(problem)
@@ -119,15 +119,15 @@ class Square(IterativeAttack[Proposed]):
         propose = self._corner if isinstance(self.ball, Linf) else self._moved
         x = propose(problem, image, best, state.radius, p, draw)
         state = replace(state, x=x, best=best, loss=loss, fooled=state.fooled | seen.success)
-        return state if math.isinf(self.patience) else self._given_up(state, t + 1)
+        return state if self.patience is None else self._given_up(state, t + 1, self.patience)
 
-    def _given_up(self, state: Proposed, looks: int) -> Proposed:
+    def _given_up(self, state: Proposed, looks: int, patience: float) -> Proposed:
         """With the rows that are far from the boundary for their pace, after so many looks."""
         for eighths in (1, 2, 4):
             test = max(2, self.steps * eighths // 8)
             if looks == test:
                 gain = state.loss - state.halfway
-                hopeless = state.loss + self.patience * gain * math.log2(self.steps / test) < 0
+                hopeless = state.loss + patience * gain * math.log2(self.steps / test) < 0
                 state = replace(state, done=hopeless & ~state.fooled)
             if looks in (test // 2, test):  # each test is at twice the steps of the one before
                 state = replace(state, halfway=state.loss)
