@@ -148,8 +148,9 @@ class _Builder:
     def _attack(self, attack: Attack, whole: Outcome, added: int) -> AttackRecord:
         letters, attacked = _letters(whole["codes"]), whole["attacked"]
         hit = attacked & (whole["codes"] == CODES.index(FOOLED))
+        form = "" if self.subject.form == precision.FLOAT32 else self.subject.form.name
         against = (int(whole[name].sum()) for name in ("claimed", "strayed", "unreported"))
-        self.done.findings += findings.of_tally(self.subject.name, attack.name, *against)
+        self.done.findings += findings.of_tally(self.subject.name, attack.name, *against, form=form)
         return AttackRecord(
             name=attack.name,
             settings=settings(attack),

@@ -113,6 +113,27 @@ def counted(forward, short):
     return watched
 
 
+def test_claims_of_a_form_that_float32_does_not_confirm_are_told(net, data, fast, monkeypatch):
+    """Planted: a form that calls every row another class, so that attacks leave at once."""
+    of = Form.of
+
+    class Wrong(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x).roll(1, 1)
+
+    planted = lambda form, model, twin=None: of(form, model.computed_by(Wrong(model.module), autocast=None))  # noqa: E731
+    monkeypatch.setattr(Form, "of", planted)
+    found = run(planned(net, data, attacks=["fgsm"])).record
+    (first, *_) = told = [each for each in found.findings if each.title == "Claims that were not confirmed"]
+    assert len(told) == len(BALLS)
+    assert "calls fooled in bfloat16 are not in float32" in first.evidence
+    assert first.remedy == "Run again with --precision float32."
+
+
 def test_a_form_that_loses_a_verdict_is_not_picked(net, data, fast):
     fast.lost[0] = 1
     found = run(planned(net, data)).record

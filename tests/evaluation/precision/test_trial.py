@@ -264,7 +264,8 @@ def test_a_compiled_form_computes_the_same_and_gives_several_gradients(images):
     model, data = images
     form = Form(channels_last=True, compiled=True)
     try:
-        torch.compile(lambda x: x + 1)(torch.zeros(2))
+        with form.running():
+            torch.compile(lambda x: x + 1)(torch.zeros(2))
     except Exception as error:  # noqa: BLE001 (whatever a compiler lacks)
         pytest.skip(f"torch.compile does not work here: {error}")
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}

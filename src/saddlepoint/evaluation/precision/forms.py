@@ -1,6 +1,7 @@
 """The forms in which a model can be computed for attacks; the user's own module stays as it is in each."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,13 +58,16 @@ class Form:
         """Where attacks run in this form: some take several gradients of one forward pass.
 
         A compiled graph gives its buffers away to the first of them, unless a switch that holds for one thread says no.
+        What compilers warn of is not for the user to mend.
         """
-        from torch._functorch import config  # no public name has it
-
-        if not self.compiled or not hasattr(config, "donated_buffer"):
+        if not self.compiled:
             yield
             return
-        with config.patch(donated_buffer=False), torch.autograd.set_multithreading_enabled(False):
+        from torch._functorch import config  # no public name has it
+
+        kept, one_thread = config.patch(donated_buffer=False), torch.autograd.set_multithreading_enabled(False)
+        with kept, one_thread, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
 
 

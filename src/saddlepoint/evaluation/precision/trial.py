@@ -3,7 +3,6 @@
 import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -77,8 +76,7 @@ def measure(
     lost, why, ready = torch.zeros(len(forms), dtype=torch.int64), [""] * len(forms), {}
     if len(data):
         ask = partial(_verdicts, data=data, balls=usable, seed=seed, batch_size=batch_size)
-        with untouched(model), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of compilers
+        with untouched(model):
             expected, twin = ask(model, model), _Twin(model)
             for i, form in enumerate(forms):
                 try:
