@@ -32,11 +32,11 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Hold a lock on the file ``path``, which is made where it is missing; nothing where the system has no such locks.
 
-    Args:  shared: others may hold it too, if they ask for it shared.
-    Raises:  BlockingIOError if another process holds it;  OSError if the file cannot be made.
+    Args:  shared: others may hold it too, if they ask for it shared;  wait: until it is free.
+    Raises:  BlockingIOError if another process holds it, and there is no waiting;  OSError if the file cannot be made.
     """
     try:
         import fcntl
@@ -44,5 +44,5 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         yield
         return
     with path.open("ab") as stream:
-        fcntl.flock(stream, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
+        fcntl.flock(stream, (0 if wait else fcntl.LOCK_NB) | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
         yield

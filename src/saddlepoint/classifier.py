@@ -181,6 +181,12 @@ class Classifier:
         twin.meter = Meter()
         return twin
 
+    def computed_by(self, module: nn.Module, *, autocast: torch.dtype | None) -> "Classifier":
+        """The same model, with the same meter, through a module that computes the same in another way."""
+        twin = copy.copy(self)
+        twin.module, twin.autocast = module, autocast
+        return twin
+
     @property
     def fingerprint(self) -> str:
         """sha256 of state dict, bounds and normalisation; a plain function gives its name."""

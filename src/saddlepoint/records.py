@@ -238,6 +238,27 @@ class ThreatRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A form of a model, in which a short attack was tried."""
+
+    name: str
+    seconds: float | None  # of the attack, median; None where it could not be run
+    lost: Count | None  # verdicts: rows that float32 fools and this form does not, or that it makes undefined
+    why: str = ""  # it could not be run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """The form in which attacks computed a model; verdicts are always of the model as it was given, in float32."""
+
+    picked: str
+    rows: Count  # on which the forms were tried, all right when clean
+    trials: list[Trial]  # float32 first
+    note: str  # why nothing was tried; empty where something was
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRecord:
     """One model: its name, its identity, its clean accuracy and its threats."""
 
@@ -249,6 +270,7 @@ class ModelRecord:
     clean: Share
     threats: list[ThreatRecord]
     verdicts: Letters = ""  # of the clean rows, where H is right
+    precision: Precision | None = None  # where it was to be chosen; else the attacks computed the model as it was given
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from torch import nn
 
 from saddlepoint.cli import planning as module
 from saddlepoint.data import Dataset, load_data
+from saddlepoint.evaluation import precision
 from saddlepoint.models import save_weights
 from saddlepoint.records import RunRecord
 
@@ -239,3 +240,41 @@ def test_the_progress_bar_goes_to_the_other_stream(command, small, monkeypatch):
     done = command(*small)
     assert "━" in done.err
     assert "━" not in done.out
+
+
+def test_a_precision_is_chosen_where_it_is_asked_for(command, small, folder, monkeypatch):
+    offered = precision.offered
+    monkeypatch.setattr(precision, "offered", lambda *a, **k: [f for f in offered(*a, **k) if not f.compiled])
+    done = command(*small, "--out", "out", "--precision", "auto", "--no-diagnose")
+    assert done.code == 0, done.err
+    found = record(folder).models[0].precision
+    assert "bfloat16" in [each.name for each in found.trials]  # attacks were named
+    assert f"{MODEL}: attacked in {found.picked}" in done.out
+    assert "Precision of the attacks" in (folder / "out" / "report.html").read_text(encoding="utf-8")
+    asked = command(*small[:5], "--eps", "0.1", "--precision", "auto", "--dry-run").out
+    assert f"{MODEL}  precision" in asked
+
+
+def test_attacks_that_were_not_named_are_offered_no_bfloat16(command, small, monkeypatch):
+    asked, offered = [], precision.offered
+
+    def watched(shape, *, exact):
+        asked.append(exact)
+        return offered(shape, exact=exact)
+
+    monkeypatch.setattr(precision, "offered", watched)
+    words = [*small[:5], "--eps", "0.1", "--precision", "auto", "--dry-run"]
+    for more in ([], ["--suite", "autoattack"], ["--target", "random"], ["--attacks", "pgd"]):
+        assert command(*words, *more).code == 0
+    assert asked == [True, True, True, False]
+
+
+def test_precision_is_float32_unless_told(command, small, folder):
+    assert "attacked in" not in command(*small, "--out", "out").out
+    assert record(folder).models[0].precision is None
+
+
+def test_an_unknown_precision_is_refused_and_the_file_named(command, refused, small, folder):
+    assert "precision='bfloat16' must be one of 'float32', 'auto'" in refused(*small, "--precision", "bfloat16")
+    (folder / "run.yaml").write_text("precision: half\n", encoding="utf-8")
+    assert "run.yaml: precision: " in refused(*small, "--config", "run.yaml")

@@ -11,7 +11,7 @@ from saddlepoint.cli import common, given, options, planning
 from saddlepoint.errors import SettingError
 from saddlepoint.evaluation.suites import DEFAULT
 from saddlepoint.records import RunRecord
-from saddlepoint.report import diagnoses, tables
+from saddlepoint.report import diagnoses, precisions, tables
 from saddlepoint.report.citation import barred
 
 
@@ -45,6 +45,9 @@ def evaluate(
     diagnose: Annotated[
         bool, typer.Option(help="Ask afterwards, on some rows, whether the attacks were good enough.")
     ] = True,
+    precision: Annotated[
+        str, typer.Option(help="float32, or auto: attack in the fastest form that loses no verdict in a short trial.")
+    ] = "float32",
     dry_run: options.DryRun = False,
     fail_under: Annotated[
         float | None,
@@ -64,7 +67,8 @@ def evaluate(
         forwards=forwards, backwards=backwards, threads=threads,
     )  # fmt: skip
     models, data = planning.models_and_data(file, specs or [], weights)
-    attacks = attacks if file.names("attacks") else ",".join(DEFAULT)
+    by_hand = file.names("attacks")
+    attacks = attacks if by_hand else ",".join(DEFAULT)
     threats = planning.balls(file, norm, eps, "attacks", attacks)
     named = planning.attacks(file, "attacks", attacks, threats[0])
     chosen = planning.suite(file, suite, target, threats)
@@ -77,7 +81,9 @@ def evaluate(
             )
     with file.at("shard"):
         part = common.shard(shard)
-    plan = setup.plan(file, models, data, threats, named, suite=chosen, diagnose=diagnose)
+    plan = setup.plan(
+        file, models, data, threats, named if by_hand else None, suite=chosen, diagnose=diagnose, precision=precision
+    )
     screen = common.console()
     if dry_run:
         screen.print(common.jobs(plan))
@@ -88,7 +94,7 @@ def evaluate(
     if result is None:
         screen.print(f"shard {shard} is done; jobs of other shards are still missing", highlight=False)
         return
-    for show in (tables.summary, diagnoses.summary, tables.findings, tables.cite):
+    for show in (tables.summary, diagnoses.summary, precisions.summary, tables.findings, tables.cite):
         screen.print(show(result.record))
     if out is not None:
         screen.print(f"report  {common.shown(out / 'report.html')}", highlight=False, soft_wrap=True)

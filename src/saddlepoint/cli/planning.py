@@ -59,10 +59,11 @@ class Setup:
         models: Sequence[Model],
         data: str,
         balls: Sequence[Ball],
-        attacks: Sequence[Named | Attack],
+        attacks: Sequence[Named | Attack] | None,
         images: bool = False,
         suite: Suite | None = None,
         diagnose: bool = False,
+        precision: str = "float32",
     ) -> Plan:
         """Load the data, which may have to be images, and the models, and plan the jobs."""
         with file.at("threads"):
@@ -82,7 +83,7 @@ class Setup:
         with file.at():
             return prepare(
                 loaded, rows, ball=balls, attacks=attacks, target=self.target, seed=self.seed, batch_size=size,
-                limits=limits, suite=suite, diagnose=diagnose,
+                limits=limits, suite=suite, diagnose=diagnose, precision=precision,
             )  # fmt: skip
 
     def _limits(self, file: Given) -> Limits:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.balls import Ball
-from saddlepoint.evaluation import diagnostics, findings, pictures
+from saddlepoint.evaluation import diagnostics, findings, pictures, precision
 from saddlepoint.evaluation.plan import Job, Plan, Subject
 from saddlepoint.evaluation.stats import median
 from saddlepoint.evaluation.store import Outcome, Store
@@ -27,6 +27,7 @@ from saddlepoint.records import (
     HeldPicture,
     ModelRecord,
     Passes,
+    Precision,
     ThreatRecord,
     distances,
     wilson,
@@ -72,7 +73,7 @@ class _Builder:
 
     def model(self, jobs: Sequence[Job]) -> ModelRecord:
         subject, rows = self.subject, len(self.plan.data)
-        clean = _joined([self._read(job) for job in jobs if job.ball is None])
+        clean = _joined([self._read(job) for job in jobs if job.ball is None and not job.trial])
         verdicts = _letters(clean["codes"])
         self.done.findings += subject.findings
         threats = [
@@ -92,7 +93,20 @@ class _Builder:
             clean=wilson(verdicts.count(HELD), rows),
             threats=threats,
             verdicts=verdicts,
+            precision=self._precision(next((job for job in jobs if job.trial), None)),
         )
+
+    def _precision(self, job: Job | None) -> Precision | None:
+        """What was tried, and picked; None if nothing was to be."""
+        if not self.plan.forms:
+            return None
+        if job is None:
+            note = self.plan.untried(self.subject)
+            return Precision(picked=precision.native(self.subject.model), rows=0, trials=[], note=note, seconds=0.0)
+        outcome = self.store.get(job.key)
+        assert outcome is not None, "assembled before every job was done"
+        self.done.seconds += float(outcome["seconds"])
+        return precision.conclude(self.plan.forms, outcome)[1]
 
     def _threat(
         self, number: int, ball: Ball, attacks: Sequence[Attack], jobs: Sequence[Job], clean: Outcome
@@ -134,8 +148,9 @@ class _Builder:
     def _attack(self, attack: Attack, whole: Outcome, added: int) -> AttackRecord:
         letters, attacked = _letters(whole["codes"]), whole["attacked"]
         hit = attacked & (whole["codes"] == CODES.index(FOOLED))
+        form = "" if self.subject.form == precision.FLOAT32 else self.subject.form.name
         against = (int(whole[name].sum()) for name in ("claimed", "strayed", "unreported"))
-        self.done.findings += findings.of_tally(self.subject.name, attack.name, *against)
+        self.done.findings += findings.of_tally(self.subject.name, attack.name, *against, form=form)
         return AttackRecord(
             name=attack.name,
             settings=settings(attack),

@@ -126,9 +126,23 @@ def of_model(model: ModelRecord, data: DataRecord, target: str) -> Iterator[Find
         )
 
 
-def of_tally(name: str, attack: str, unconfirmed: int, strayed: int, unreported: int = 0) -> Iterator[Finding]:
-    """What speaks against an attack: claims that the judge did not confirm, points outside, passes that it hid."""
-    if unconfirmed:
+def of_tally(
+    name: str, attack: str, unconfirmed: int, strayed: int, unreported: int = 0, *, form: str = ""
+) -> Iterator[Finding]:
+    """What speaks against an attack: claims that the judge did not confirm, points outside, passes that it hid.
+
+    Args:  form: of the model, which the attack went by in place of the model as it was given.
+    """
+    if unconfirmed and form:
+        yield Finding(
+            level="warning",
+            title="Claims that were not confirmed",
+            evidence=f"{unconfirmed} rows that {attack} calls fooled in {form} are not in float32",
+            consequence="They count as held, but the attack left them early: robust accuracy may be too high.",
+            remedy="Run again with --precision float32.",
+            model=name,
+        )
+    elif unconfirmed:
         yield Finding(
             level="warning",
             title="Claims that were not confirmed",

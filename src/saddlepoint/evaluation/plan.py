@@ -6,7 +6,7 @@ import json
 import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
+from saddlepoint.evaluation import precision
 from saddlepoint.evaluation.diagnostics import can_probe
 from saddlepoint.evaluation.doctor import glance
 from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.findings import in_training, of_logits, twice
+from saddlepoint.evaluation.precision import FLOAT32, Form
 from saddlepoint.evaluation.suites import Named, build, described, recognisable
 from saddlepoint.problem import Limits
 from saddlepoint.records import NUMERICS_VERSION, Finding
@@ -42,6 +44,7 @@ class Subject:
         fingerprint: of its parameters, class, bounds and normalisation;  probe: its logits on the first rows.
         lasting: whether its numbers may be reused by another process: not if it is random, or a plain function.
         findings: of the short examination that goes before the attacks.
+        form: in which attacks compute it; the judge, the clean rows and the diagnosis go by the model as it was given.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Subject:
     probe: list[float]
     lasting: bool
     findings: Sequence[Finding]
+    form: Form = FLOAT32
 
 
 @final
@@ -63,6 +67,7 @@ class Job:
         earlier: in a suite, the job of the member before on the same rows: only what it left standing is attacked.
         unit: jobs of one number must be done by one process of several.
         probed: of the diagnosis of that ball, which chooses its rows itself: how many, at most; 0 for all other jobs.
+        trial: of the forms of the model, on rows that are right when clean.
     """
 
     subject: Subject
@@ -75,12 +80,15 @@ class Job:
     earlier: "Job | None"
     unit: int
     probed: int = 0
+    trial: bool = False
 
     @property
     def what(self) -> str:
         """For a progress bar."""
         if self.probed and self.ball is not None:
             return f"{self.subject.name}  diagnosis  {self.ball.norm} {float(self.ball.eps):g}"
+        if self.trial:
+            return f"{self.subject.name}  precision"
         if self.attack is None or self.ball is None:
             return f"{self.subject.name}  clean"
         eps = float(self.ball.eps)
@@ -98,6 +106,8 @@ class Plan:
         every_point: outcomes hold the points of all rows that were attacked, not only of those that were fooled.
         suite: the attacks are its members: each sees only the rows that all before it left standing.
         probed: how many rows the diagnosis of each ball looks at; 0 leaves it out.
+        forms: those of which each model gets the fastest that loses no verdict, before it is attacked; none leaves it
+            as it is.
     """
 
     data: Dataset
@@ -110,9 +120,10 @@ class Plan:
     every_point: bool = False
     suite: str | None = None
     probed: int = 0
+    forms: Sequence[Form] = ()
 
     def jobs(self) -> Iterator[Job]:
-        """The clean rows of a model first, then each attack of each ball, then its diagnosis."""
+        """The clean rows of a model first, then the trial of its forms, each attack of each ball, and its diagnosis."""
         units = itertools.count()
         for subject in self.subjects:
             keys = [self._key(subject, None, None, print_) for _, print_ in self.parts]
@@ -121,6 +132,10 @@ class Plan:
                 for (rows, _), key in zip(self.parts, keys, strict=True)
             ]
             yield from clean
+            if self.forms and not self.untried(subject):
+                rows = range(min(precision.ROWS, len(self.data)))  # their number
+                key = self._key(subject, None, None, self.data.fingerprint, more={"trial": self._trial})
+                yield Job(subject, None, None, rows, 0, key, None, None, next(units), trial=True)
             for threat, (ball, attacks) in enumerate(self.threats):
                 before: list[Job | None] = [None] * len(clean)
                 for attack in attacks:
@@ -134,7 +149,7 @@ class Plan:
                             before[i] = job
                 if self.probed and can_probe(ball, self.target):
                     rows = range(min(self.probed, len(self.data)))  # their number; the diagnosis chooses them
-                    key = self._key(subject, ball, None, self.data.fingerprint, probed=self.probed)
+                    key = self._key(subject, ball, None, self.data.fingerprint, more={"probed": self.probed})
                     yield Job(subject, ball, None, rows, threat, key, None, None, next(units), self.probed)
 
     def spec(self) -> dict[str, Any]:
@@ -153,7 +168,21 @@ class Plan:
             "limits": settings_of(self.limits),
             "points": self._points,
             "probed": self.probed or None,
+            "forms": [form.name for form in self.forms] or None,
         }
+
+    def untried(self, subject: Subject) -> str:
+        """Why a model is attacked as it was given, or nothing."""
+        return precision.untried(subject.model, [ball for ball, _ in self.threats], lasting=subject.lasting)
+
+    def settled(self, forms: Sequence[Form]) -> "Plan":
+        """The plan whose models, in order, are attacked in these forms."""
+        subjects = [replace(each, form=form) for each, form in zip(self.subjects, forms, strict=True)]
+        return replace(self, subjects=subjects)
+
+    @property
+    def _trial(self) -> Any:  # noqa: ANN401 (JSON)
+        return {"forms": [form.name for form in self.forms], "balls": [ball.describe() for ball, _ in self.threats]}
 
     @property
     def _points(self) -> str:
@@ -166,7 +195,7 @@ class Plan:
         attack: Attack | None,
         rows: str,
         earlier: Job | None = None,
-        probed: int = 0,
+        more: Mapping[str, Any] | None = None,
     ) -> str:
         model = subject.model
         lasting = subject.lasting and (attack is None or recognisable(attack))
@@ -187,7 +216,9 @@ class Plan:
             "limits": settings_of(self.limits),
             "points": self._points,
             "process": None if lasting else _PROCESS,
-        } | ({"probed": probed} if probed else {})
+        } | dict(more or {})
+        if attack is not None and subject.form != FLOAT32:
+            about["form"] = subject.form.name
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
@@ -202,6 +233,7 @@ def make_plan(
     limits: Limits,
     suite: Suite | None = None,
     probed: int = 0,
+    forms: Sequence[Form] = (),
 ) -> Plan:
     """The plan of an evaluation; each model is examined on a few rows: whether it is random, and see doctor.glance."""
 
@@ -215,7 +247,7 @@ def make_plan(
     ranges = [range(i, min(i + ROWS, len(data))) for i in range(0, len(data), ROWS)]
     parts = [(rows, _rows(data, rows)) for rows in ranges]
     name = None if suite is None else suite.name
-    return Plan(data, subjects, threats, target, seed, limits, parts, suite=name, probed=probed)
+    return Plan(data, subjects, threats, target, seed, limits, parts, suite=name, probed=probed, forms=forms)
 
 
 def settings_of(limits: Limits) -> dict[str, Any]:

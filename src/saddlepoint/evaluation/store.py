@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,9 @@ class Store(Protocol):
     def put(self, key: str, outcome: Outcome) -> None:
         """Keep an outcome."""
 
+    def alone(self) -> AbstractContextManager[None]:
+        """While something is found that all processes must agree on: others wait, and then read it."""
+
 
 @final
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ class MemoryStore:
 
     def put(self, key: str, outcome: Outcome) -> None:
         self.outcomes[key] = outcome
+
+    def alone(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 @final
@@ -91,6 +97,9 @@ class FolderStore:
                 f"an outcome cannot be written to {self.folder.name!r} ({error.strerror}); finished jobs are kept: "
                 "make room and run the same command again"
             ) from error
+
+    def alone(self) -> AbstractContextManager[None]:
+        return locked(self.folder / ".lock-agree", wait=True)
 
     def _mark(self, key: str) -> Path:
         return self.folder / "jobs" / f"{key}.json"

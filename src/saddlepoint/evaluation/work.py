@@ -7,10 +7,12 @@ from typing import final
 import torch
 from torch import Tensor
 
+from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, InputError
-from saddlepoint.evaluation import diagnostics, targets
-from saddlepoint.evaluation.plan import Job, Plan
+from saddlepoint.evaluation import diagnostics, precision, targets
+from saddlepoint.evaluation.plan import Job, Plan, Subject
+from saddlepoint.evaluation.precision import Form
 from saddlepoint.evaluation.store import Outcome
 from saddlepoint.evaluation.verify import judge
 from saddlepoint.noise import Noise
@@ -52,6 +54,7 @@ class Worker:
     def __init__(self, plan: Plan, batch_size: int | None) -> None:
         self.plan = plan
         self.batch_size = batch_size or _LARGEST_BATCH
+        self._fast: dict[tuple[str, Form], Classifier] = {}
 
     def clean(self, job: Job) -> Outcome:
         """Verdicts (held means right) and predictions of the clean rows."""
@@ -105,6 +108,36 @@ class Worker:
             batch_size=self.batch_size,
         )
 
+    def trial(self, job: Job, rows: Tensor) -> Outcome:
+        """What the forms of a model take and lose on rows that are right when clean; the picked one is kept ready."""
+        plan = self.plan
+        while True:
+            try:
+                outcome, ready = precision.measure(
+                    job.subject.model,
+                    plan.data[rows],
+                    plan.forms,
+                    [ball for ball, _ in plan.threats],
+                    seed=plan.seed,
+                    batch_size=self.batch_size,
+                )
+                break
+            except (torch.OutOfMemoryError, MemoryError):
+                self._halve(min(len(rows), self.batch_size))
+        picked, _ = precision.conclude(plan.forms, outcome)
+        if picked in ready:  # compiled already
+            self._fast[job.subject.name, picked] = ready[picked]
+        return outcome
+
+    def _attacked(self, subject: Subject) -> Classifier:
+        """The model in the form in which it is attacked."""
+        if subject.form == precision.FLOAT32:
+            return subject.model
+        key = subject.name, subject.form
+        if key not in self._fast:
+            self._fast[key] = subject.form.of(subject.model)
+        return self._fast[key]
+
     def _batch(self, job: Job, attack: Attack, rows: Tensor) -> Answer | None:
         """Attack one batch; None after halving the batch size because memory did not suffice."""
         data, model = self.plan.data, job.subject.model
@@ -113,7 +146,9 @@ class Worker:
         try:
             target = targets.choose(self.plan.target, model, x, y, noise)
             before = model.meter.forwards, model.meter.backwards
-            result = attack(model, x, y, target=target, noise=noise.child(attack.name), limits=self.plan.limits)
+            fast, draws = self._attacked(job.subject), noise.child(attack.name)
+            with job.subject.form.running():
+                result = attack(fast, x, y, target=target, noise=draws, limits=self.plan.limits)
         except (torch.OutOfMemoryError, MemoryError):
             self._halve(len(rows))
             return None

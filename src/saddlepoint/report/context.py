@@ -11,6 +11,7 @@ from saddlepoint.report.classes import classes
 from saddlepoint.report.groups import Group, fates, groups, passes_per_row
 from saddlepoint.report.pictures import embed
 from saddlepoint.report.plot import traces
+from saddlepoint.report.precisions import choices
 from saddlepoint.report.settings import settings
 
 _LEVELS = ("error", "warning", "note")
@@ -52,6 +53,7 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
         "targeted": run.spec.get("target", "none") != "none",
         "galleries": _galleries(run, names, folder),
         "settings": settings(run, names),
+        "precision": choices(run, names),
         "specification": json.dumps(run.spec, indent=2, ensure_ascii=False, default=str),
     }
 

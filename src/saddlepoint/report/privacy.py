@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from saddlepoint.records import Finding, FooledPicture, HeldPicture, Probe, RunRecord
+from saddlepoint.records import Finding, FooledPicture, HeldPicture, Probe, RunRecord, Trial
 from saddlepoint.report.text import plain
 
 T = TypeVar("T")
@@ -75,7 +75,8 @@ def _convert(value: Any) -> Any:
         return value
     fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     kept = {"clean", "adversarial", "difference"} if isinstance(value, FooledPicture | HeldPicture) else set()
-    prose = {"title", "measured", "evidence", "consequence", "remedy"} if isinstance(value, Finding | Probe) else set()
+    told = isinstance(value, Finding | Probe | Trial)
+    prose = {"title", "measured", "evidence", "consequence", "remedy", "why"} if told else set()
     return type(value)(
         **{
             name: item if name in kept else base_names(item) if name in prose else _convert(item)
