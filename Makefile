@@ -37,7 +37,7 @@ help: ## Show this list
 
 demo: .venv/.cli ## Attack two digit classifiers and write a report (about a minute, after the installation)
 	rm -rf runs/demo
-	$(BIN)/saddlepoint evaluate zoo:mnist-standard zoo:mnist-pgd mnist10k:test --norm linf --eps 0.3 --rows 500 --out runs/demo
+	$(BIN)/saddlepoint evaluate zoo:mnist-standard zoo:mnist-pgd mnist10k:test --norm linf --eps 0.3 --rows 500 --threads 1 --out runs/demo
 
 test: .venv/.dev ## Run the tests, without the slow ones and those for a GPU
 	$(PYTEST)
