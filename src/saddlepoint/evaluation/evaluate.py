@@ -75,8 +75,8 @@ def evaluate(
         folder: where outcomes are kept, so that a killed run goes on where it was.
         probed: rows of the diagnosis that follows the attacks of each ball; 0 leaves it out.
         precision: "float32" attacks the models as they were given; "auto" first tries, on up to 200 rows, in which form
-            each is faster and loses no verdict: channels last, compiled and, if attacks are given and none looks for the
-            nearest point, bfloat16.
+            each is faster and loses no verdict: channels last, compiled and, if attacks are given and none looks for
+            the nearest point, bfloat16.
 
     Returns:  the record and the pictures.
     Raises:  SettingError, SpecError, DataError, InputError, RadiusError, ModelError, RecordError: each says what to
