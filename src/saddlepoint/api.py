@@ -168,8 +168,8 @@ def evaluate(
         diagnose: afterwards ask, on up to 60 rows, whether the attacks were good enough: see :func:`diagnose`. A ball
             without a radius, an L0 ball, or attacks with a target are not diagnosed.
         precision: "float32" attacks the model as it was given. "auto" first tries, on up to 200 rows, in which form it
-            is faster and loses no verdict: channels last, compiled and, for attacks that you named, bfloat16.
-            Verdicts are always those of the model as it was given.
+            is faster and loses no verdict: channels last, compiled and, if attacks are given and none looks for the
+            nearest point, bfloat16. Verdicts are always those of the model as it was given.
         out: folder for ``run.json``, pictures, ``report.html`` and the outcomes of every job: a run that was killed
             goes on where it was when the same call is made again.
         command: recorded as what reproduces the run.

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ from saddlepoint.evaluation.assemble import Assembly, assemble
 from saddlepoint.evaluation.ensembles import Suite, as_suite, usual
 from saddlepoint.evaluation.plan import Job, Plan, make_plan
 from saddlepoint.evaluation.store import MemoryStore, Outcome, Store, opened
-from saddlepoint.evaluation.suites import DEFAULT, Named
+from saddlepoint.evaluation.suites import DEFAULT, Named, minimal
 from saddlepoint.evaluation.work import Worker, standing
 from saddlepoint.problem import Limits
 from saddlepoint.records import DataRecord, RunRecord
@@ -75,7 +75,8 @@ def evaluate(
         folder: where outcomes are kept, so that a killed run goes on where it was.
         probed: rows of the diagnosis that follows the attacks of each ball; 0 leaves it out.
         precision: "float32" attacks the models as they were given; "auto" first tries, on up to 200 rows, in which form
-            each is faster and loses no verdict: channels last, compiled and, unless a suite is run, bfloat16.
+            each is faster and loses no verdict: channels last, compiled and, if attacks are given and none looks for
+            the nearest point, bfloat16.
 
     Returns:  the record and the pictures.
     Raises:  SettingError, SpecError, DataError, InputError, RadiusError, ModelError, RecordError: each says what to
@@ -113,10 +114,12 @@ def checked_plan(
     chosen = None if suite is None else as_suite(suite, target, balls)
     asked.check(models, data, balls, attacks, target=target, seed=seed, batch_size=batch_size, limits=limits)
     unique = list(dict.fromkeys(balls))
-    tried = forms.offered(data.x.shape, exact=not named) if precision == "auto" else []
     plan = make_plan(
-        models, data, unique, attacks, target=target, seed=seed, limits=limits, suite=chosen, probed=probed, forms=tried
+        models, data, unique, attacks, target=target, seed=seed, limits=limits, suite=chosen, probed=probed
     )
+    if precision == "auto":
+        nearest = any(minimal(attack) for _, members in plan.threats for attack in members)  # barely fools, if at all
+        plan = replace(plan, forms=forms.offered(data.x.shape, exact=nearest or not named))
     for subject in plan.subjects:
         asked.check_labels(data, subject.name, subject.model.num_classes or 0)
         targets.check(target, subject.model.num_classes or 0)

@@ -233,7 +233,6 @@ def make_plan(
     limits: Limits,
     suite: Suite | None = None,
     probed: int = 0,
-    forms: Sequence[Form] = (),
 ) -> Plan:
     """The plan of an evaluation; each model is examined on a few rows: whether it is random, and see doctor.glance."""
 
@@ -247,7 +246,7 @@ def make_plan(
     ranges = [range(i, min(i + ROWS, len(data))) for i in range(0, len(data), ROWS)]
     parts = [(rows, _rows(data, rows)) for rows in ranges]
     name = None if suite is None else suite.name
-    return Plan(data, subjects, threats, target, seed, limits, parts, suite=name, probed=probed, forms=forms)
+    return Plan(data, subjects, threats, target, seed, limits, parts, suite=name, probed=probed)
 
 
 def settings_of(limits: Limits) -> dict[str, Any]:

@@ -282,3 +282,9 @@ def test_examples_are_made_of_the_model_as_it_was_given(net, data, fast, tmp_pat
 def test_other_precisions_are_refused(net, data, asked):
     with pytest.raises(sp.errors.SettingError, match=re.escape("must be one of 'float32', 'auto'")):
         planned(net, data, asked)
+
+
+@pytest.mark.parametrize(("attacks", "short"), [(["pgd"], True), (["pgd", "deepfool"], False), (["pgd-bisect"], False)])
+def test_attacks_for_the_least_distance_are_not_run_in_bfloat16(net, data, attacks, short):
+    """Their points lie so close to the boundary that rounding decides; PGD's do not, and so would not tell."""
+    assert any(form.bfloat16 for form in planned(net, data, attacks=attacks).forms) == short
