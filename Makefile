@@ -83,6 +83,7 @@ bench: .venv/.peers ## Measure speed and strength, also against other libraries 
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/minimum_norm.py
 	$(BIN)/python benchmarks/autoattack.py
+	$(BIN)/python benchmarks/training.py
 
 clean: ## Remove what was built, but neither .venv nor runs/
 	rm -rf build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
