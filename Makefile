@@ -85,6 +85,7 @@ bench: .venv/.peers ## Measure speed and strength, also against other libraries 
 	$(BIN)/python benchmarks/autoattack.py
 	$(BIN)/python benchmarks/cascade.py
 	$(BIN)/python benchmarks/black_box.py
+	$(BIN)/python benchmarks/training.py
 
 clean: ## Remove what was built, but neither .venv nor runs/
 	rm -rf build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

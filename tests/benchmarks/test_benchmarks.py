@@ -1,19 +1,10 @@
 """The benchmarks' own arithmetic: cells that survive, tables that say what was measured, passes that are counted."""
 
-import importlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def module(monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
 
 
 def plan(measured, **case):
