@@ -23,7 +23,7 @@ help: ## Show this list
 	touch $@
 
 .venv/.dev: .venv/.cli
-	$(PIP) --editable '.[cli]' --group dev
+	$(PIP) --editable '.[cli,train]' --group dev
 	touch $@
 
 .venv/.docs: .venv/.dev
