@@ -219,35 +219,35 @@ def test_rows_that_are_fooled_leave():
 
 
 class Steps(torch.nn.Module):
-    """A margin that depends on the look alone: row r has slopes[r] times log2 of the number of looks, less 4."""
+    """A margin that depends on the look alone: row r has slopes[r] times log2 of the number of looks, less ``gap``."""
 
-    def __init__(self, slopes):
+    def __init__(self, slopes, gap=4):
         super().__init__()
-        self.slopes, self.looks = slopes, 0
+        self.slopes, self.gap, self.looks = slopes, gap, 0
 
     def forward(self, x):
-        if len(x) < len(self.slopes):  # rows left: those that are named by their first feature
-            slopes = self.slopes[(x.flatten(1)[:, 0] * len(self.slopes)).long()]
-        else:
-            slopes = self.slopes
+        rows = (x.flatten(1)[:, 0] * len(self.slopes)).long()  # named by their first feature: some have left
         self.looks += 1
-        gap = slopes * math.log2(self.looks) - 4
-        return torch.stack([torch.zeros_like(gap), gap], 1) + 0 * x.flatten(1).sum(1, keepdim=True)
+        margins = self.slopes[rows] * math.log2(self.looks) - self.gap
+        return torch.stack([torch.zeros_like(margins), margins], 1) + 0 * x.flatten(1).sum(1, keepdim=True)
 
 
 @pytest.mark.parametrize("patience", [0.0, 1.0, 3.0])
-def test_patience_gives_up_rows_that_will_not_get_there_at_their_pace(patience):
-    slopes = torch.tensor([0.1, 0.3, 0.5, 0.85])  # per doubling; 64 looks are six doublings
+@pytest.mark.parametrize(("steps", "tests", "gap"), [(64, (8, 16, 32), 4), (12, (3, 6), 2), (7, (3,), 2), (3, (), 2)])
+def test_patience_gives_up_rows_that_will_not_get_there_at_their_pace(patience, steps, tests, gap):
+    slopes = torch.tensor([0.1, 0.3, 0.5, 0.85])  # of the margin per doubling of the looks
     x = ((torch.arange(4) + 0.5) / 4)[:, None, None, None].expand(4, 1, 4, 4).contiguous()
-    attack = Square(ball=Linf(1e-9), steps=64, patience=patience)
-    result = attack(Classifier(Steps(slopes)), x, torch.zeros(4, dtype=torch.int64))
+    attack = Square(ball=Linf(1e-9), steps=steps, patience=patience)
+    result = attack(Classifier(Steps(slopes, gap)), x, torch.zeros(4, dtype=torch.int64))
     expected = []
     for slope in slopes.tolist():
-        tests = [(8, 3), (16, 4), (32, 5)]  # looks, and their doublings
-        left = [looks for looks, doublings in tests if slope * doublings - 4 + patience * slope * (6 - doublings) < 0]
-        expected.append(left[0] if left else 65)
+        gains = {looks: slope * (math.log2(looks) - math.log2(looks // 2)) for looks in tests}
+        ends = {
+            looks: slope * math.log2(looks) - gap + patience * gains[looks] * math.log2(steps / looks)
+            for looks in tests
+        }
+        expected.append(next((looks for looks in tests if ends[looks] < 0), steps + 1))
     assert result.forwards.tolist() == expected
-    assert len(set(expected)) > 1 or patience == 0
 
 
 def test_patience_needs_no_target_and_without_it_nobody_leaves():

@@ -124,12 +124,12 @@ class Square(IterativeAttack[Proposed]):
     def _given_up(self, state: Proposed, looks: int, patience: float) -> Proposed:
         """With the rows that are far from the boundary for their pace, after so many looks."""
         for eighths in (1, 2, 4):
-            test = max(2, self.steps * eighths // 8)
-            if looks == test:
+            test = self.steps * eighths // 8  # each is at twice the steps of the one before
+            if looks == test > 1:
                 gain = state.loss - state.halfway
                 hopeless = state.loss + patience * gain * math.log2(self.steps / test) < 0
                 state = replace(state, done=hopeless & ~state.fooled)
-            if looks in (test // 2, test):  # each test is at twice the steps of the one before
+            if looks == test // 2:
                 state = replace(state, halfway=state.loss)
         return state
 

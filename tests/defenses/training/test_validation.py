@@ -99,6 +99,7 @@ def test_what_is_suspect():
     assert suspicion(None, epoch(0.9, 0.55)) == "FGSM accuracy is 90.0 %, PGD accuracy 55.0 %"
     assert suspicion(epoch(0.3, 0.1), epoch(0.6, 0.2)) is None  # it still learns
     assert suspicion(epoch(0.3, 0.2), epoch(0.6, 0.2)) == "FGSM accuracy is 60.0 %, PGD accuracy 20.0 %"
+    assert suspicion(epoch(0.3, 0.2), epoch(0.6, 0.22)) == "FGSM accuracy is 60.0 %, PGD accuracy 22.0 %"  # by chance
     assert suspicion(epoch(0.5, 0.5), epoch(0.31, 0.31)) is None
     assert suspicion(epoch(0.5, 0.5), epoch(0.29, 0.29)) == "PGD accuracy fell from 50.0 % to 29.0 %"
     assert suspicion(Epoch(number=1, loss=1.0), Epoch(number=2, loss=1.0)) is None

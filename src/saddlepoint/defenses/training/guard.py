@@ -6,14 +6,15 @@ Within an epoch or two the accuracy under PGD falls to nothing, while that under
 from saddlepoint.training_record import Epoch
 
 LEAST_ROWS = 512  # at fewer, an accuracy may move by a few points by chance
-FALL, GAP = 0.2, 0.3
+FALL, GAP, RISE = 0.2, 0.3, 0.03  # by less than the last an accuracy of so few rows rises by chance
 
 
 def suspicion(before: Epoch | None, now: Epoch) -> str | None:
     """What speaks against the weights of an epoch, in words; None if nothing does.
 
     PGD accuracy on held-out rows fell by more than 0.2 against the epoch before; or FGSM accuracy is more than 0.3
-    above it, and it did not rise: while a net begins to learn, FGSM accuracy may run ahead without harm.
+    above it, and it did not rise by more than 0.03: while a net begins to learn, FGSM accuracy may run ahead without
+    harm.
 
     Departs:  the authors look at the training batch at hand in training mode, and for the fall alone.
 
@@ -25,7 +26,7 @@ def suspicion(before: Epoch | None, now: Epoch) -> str | None:
     found = []
     if before is not None and before.pgd is not None and before.pgd - now.pgd > FALL:
         found.append(f"PGD accuracy fell from {before.pgd:.1%} to {now.pgd:.1%}")
-    rose = before is not None and before.pgd is not None and now.pgd > before.pgd
+    rose = before is not None and before.pgd is not None and now.pgd - before.pgd > RISE
     if now.fgsm - now.pgd > GAP and not rose:
         found.append(f"FGSM accuracy is {now.fgsm:.1%}, PGD accuracy {now.pgd:.1%}")
     return "; ".join(found).replace("%", " %") or None

@@ -46,7 +46,7 @@ def test_the_table_leaves_none_out():
 def test_points_lie_in_ball_and_box(name, ball, bounds):
     x, y = rows_of()
     x = bounds.lower + bounds.width * x
-    net, memory = net_of().train(), {}
+    net, memory = net_of(dropout=0.0).train(), {}
     for _ in range(3):  # the later ones start from what is kept
         objective = moving(ball, bounds)[name]
         points = points_of(objective, net, x, y, memory=memory)
@@ -56,7 +56,7 @@ def test_points_lie_in_ball_and_box(name, ball, bounds):
         assert bounds.lower <= points.min()
         assert points.max() <= bounds.upper
         assert points.dtype == x.dtype
-    assert (distance > 0.1 * ball.eps).double().mean() >= 0.75  # in L1 a step can lead from a corner back to the input
+    assert (distance > 0.1 * ball.eps).all()
 
 
 @pytest.mark.parametrize("name", MODES)
