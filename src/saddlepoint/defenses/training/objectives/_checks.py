@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint._typing import Batch, Logits, is_number
+from saddlepoint.attacks._gradient import check_size, check_steps
 from saddlepoint.balls import L0, Ball
 from saddlepoint.errors import ArgumentTypeError, ModelError, RadiusError, SettingError, shown
 
@@ -37,6 +38,15 @@ def check_temperature(value: float) -> None:
     """Refuse a temperature that logits cannot be divided by."""
     if not is_number(value) or not 0 < value < math.inf:
         raise SettingError(f"temperature={shown(value)} must be positive and finite; 1 is the plain softmax")
+
+
+def check_ascent(ball: Ball, beta: float, steps: int, step_size: float | None, bn: str) -> None:
+    """Refuse settings of a divergence with the weight ``beta`` whose points are found by steps in a ball."""
+    radius(ball)
+    check_weight("beta", beta)
+    check_steps(steps, least=1)
+    check_size(step_size)
+    check_choice("bn", bn, "eval", "train")
 
 
 def check_choice(name: str, value: object, *choices: str) -> None:

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint._typing import Batch, Labels, Logits, PerRow
-from saddlepoint.attacks._gradient import check_size, check_steps
 from saddlepoint.balls import Ball, Bounds
-from saddlepoint.defenses.training.objectives._checks import check_choice, check_weight, radius, scores
+from saddlepoint.defenses.training.objectives._checks import check_ascent, radius, scores
 from saddlepoint.defenses.training.objectives._inner import Ascent, Bn, attacked, maximise, near
 from saddlepoint.defenses.training.objectives.objective import Memory
 from saddlepoint.defenses.training.objectives.trades import kl
@@ -47,11 +46,7 @@ class Mart:
     replays: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        radius(self.ball)
-        check_weight("beta", self.beta)
-        check_steps(self.steps, least=1)
-        check_size(self.step_size)
-        check_choice("bn", self.bn, "eval", "train")
+        check_ascent(self.ball, self.beta, self.steps, self.step_size, self.bn)
 
     def points(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float, memory: Memory) -> Batch:
         size = 2.5 * radius(self.ball) / self.steps if self.step_size is None else self.step_size
