@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 from saddlepoint.errors import missing
 from saddlepoint.records import Diagnosis, Probe, RunRecord, wilson
 from saddlepoint.report import text
-from saddlepoint.report.distances import Line
+from saddlepoint.report.distances import Line, Plotted
 from saddlepoint.report.groups import Group
 from saddlepoint.report.plot import label, marker
 from saddlepoint.report.privacy import public
@@ -35,15 +35,9 @@ class Panel:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Plot:
+class Plot(Plotted):
     """One ball: the panels of its models, and robust accuracy at the radii of the ladder, which stand evenly spaced."""
 
-    group: Group
-    axis: str
-    widest: float
-    ticks: list[tuple[float, str]]
-    traces: list[dict[str, Any]]
-    lines: list[Line]
     panels: list[Panel]
 
 

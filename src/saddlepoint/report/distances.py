@@ -51,10 +51,9 @@ class Line:
     title: str
 
 
-@final
 @dataclass(frozen=True, kw_only=True)
-class Plot:
-    """One threat: the lines of the interactive plot, those of the plain one, and the table."""
+class Plotted:
+    """One threat: its axis, the lines of the interactive plot, and those of the plain one."""
 
     group: Group
     axis: str
@@ -62,6 +61,13 @@ class Plot:
     ticks: list[tuple[float, str]]
     traces: list[dict[str, Any]]
     lines: list[Line]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Plot(Plotted):
+    """One threat, with the table beside it."""
+
     table: list[tuple[str, list[Cell | None]]]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from saddlepoint.records import Passes, RunRecord
-from saddlepoint.report.distances import Line, Steps, staircase, thinned
+from saddlepoint.report.distances import Line, Plotted, Steps, staircase, thinned
 from saddlepoint.report.groups import Group
 from saddlepoint.report.plot import label, marker
 
@@ -15,15 +15,8 @@ _WIDE = 500  # an axis to more has a tick at powers of ten only
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Plot:
+class Plot(Plotted):
     """One threat: a line per model, on a logarithmic axis from 1 to ``widest``."""
-
-    group: Group
-    axis: str
-    widest: float
-    ticks: list[tuple[float, str]]
-    traces: list[dict[str, Any]]
-    lines: list[Line]
 
 
 def plots(run: RunRecord, names: list[str], threats: list[Group]) -> list[Plot]:
