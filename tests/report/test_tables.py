@@ -12,9 +12,9 @@ from saddlepoint.records import Finding
 from saddlepoint.report.tables import cite, findings, summary, told
 
 
-def printed(renderable: RenderableType, *, color: bool = False) -> str:
-    """What a terminal of 160 columns shows."""
-    console = Console(width=160, force_terminal=color, color_system="standard" if color else None, highlight=False)
+def printed(renderable: RenderableType, *, color: bool = False, width: int = 160) -> str:
+    """What a terminal of that many columns shows."""
+    console = Console(width=width, force_terminal=color, color_system="standard" if color else None, highlight=False)
     with console.capture() as capture:
         console.print(renderable)
     return capture.get()
@@ -30,6 +30,15 @@ def test_one_table_per_threat() -> None:
 def test_a_row_holds_the_numbers_of_both_models() -> None:
     row = next(line for line in printed(summary(make_run())).splitlines() if line.strip().startswith("square"))
     assert " ".join(row.split()) == "square 95.4 % 94.4–96.2 79 55.2 % 53.1–57.4 79"
+
+
+def test_a_narrow_terminal_folds_other_cells_than_names_of_attacks() -> None:
+    run = make_run()
+    run.spec["suite"] = "cascade-1"
+    for model in run.models:
+        for threat in model.threats:
+            threat.attacks[0] = dataclasses.replace(threat.attacks[0], name="apgd-likeliest")
+    assert "apgd-likeliest" in printed(summary(run), width=80)
 
 
 def test_the_worst_case_is_bold() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+_WHOLE = 16  # letters of an attack's name that a narrow terminal does not fold
 
 
 def summary(run: RunRecord) -> "Renderables":
@@ -99,7 +100,8 @@ def _table(run: RunRecord, names: list[str], group: Group) -> "Table":
     width = 1 + len(columns)  # cells of a model
     title = Text(f"{group.title} · {text.plural(run.data.rows, 'row')} of {run.data.name}", style="bold")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("attack", overflow="fold")
+    longest = max((len(label) for label, _ in group.attacks), default=0)
+    table.add_column("attack", overflow="fold", min_width=min(longest, _WHOLE))
     for name in names:
         table.add_column(Text.assemble(name, ("\nrobust accuracy", "dim")), justify="right", overflow="fold")
         for column in columns:
