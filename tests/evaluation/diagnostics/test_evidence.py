@@ -29,6 +29,7 @@ def found(n=N, places=None, **fooled):
     }
     return {
         "rows": torch.arange(n) if places is None else places,
+        "answers": torch.tensor(2),
         "change": torch.zeros(n),
         "scale": torch.ones(n),
         "margin": torch.full((n,), -1.0),
@@ -133,6 +134,8 @@ def test_rows_that_hold_in_the_whole_box_are_counted():
     assert named(conclude(tensors))["the whole box is not enough"].concern == "doubt"
     tensors["rungs.codes"][-1] = coded(range(10), 32)
     assert named(conclude(tensors))["the whole box is not enough"].concern == "do not cite"
+    tensors["answers"] = torch.tensor(1)  # nothing says that another answer exists
+    assert named(conclude(tensors))["the whole box is not enough"].concern == "none"
 
 
 def test_one_undefined_row_is_too_many():

@@ -90,6 +90,16 @@ def test_a_net_that_never_answers_otherwise_hides_nothing(quick):
     assert named(found)["gradients of exactly zero"].numbers["rows"] == 0
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_linear_net_hides_nothing_even_where_it_knows_one_answer_only(seed, quick):
+    drawn = torch.Generator().manual_seed(seed)
+    weight, bias, x = (torch.rand(shape, generator=drawn) - 0.5 for shape in ((4, 3), (3,), (80, 4)))
+    net = Classifier(lambda v: v @ weight + bias)
+    data = Dataset(x + 0.5, net.predict(x + 0.5), classes=("a", "b", "c"), name="toy")
+    found = conclude(measure(net, data, Linf(0.05), rows=60, seed=0))
+    assert (found.verdict, found.causes) == ("trust", []), [each for each in found.probes if each.concern != "none"]
+
+
 class Plateau(nn.Module):
     """Right by the mean of the input, and the same everywhere within 0.2 of where the tests put it."""
 

@@ -32,14 +32,15 @@ def measure(
 ) -> dict[str, Tensor]:
     """Run every probe; nothing of the model is changed, and its meter does not move.
 
-    Returns:  ``rows`` (n,), places in the data set; what :func:`looks` says of each; ``codes.NAME`` of each attack, in
-        the order of ``rows``; ``rungs.*``; ``passes``, forwards and backwards by the meter; ``seconds``.
+    Returns:  ``rows`` (n,), places in the data set; ``answers``, how many classes they have; what :func:`looks`
+        says of each; ``codes.NAME`` of each attack, in the order of ``rows``; ``rungs.*``; ``passes``, forwards
+        and backwards by the meter; ``seconds``.
     """
     start, watched = time.monotonic(), model.uncounted()
     other = None if twin is None else twin.uncounted()
     with untouched(model):
         chosen = sample(watched, data, rows, seed, batch_size)
-        found = {"rows": chosen.places}
+        found = {"rows": chosen.places, "answers": torch.tensor(len(chosen.y.unique()))}
         if len(chosen):
             found |= looks(chosen, ball)
             found |= {f"codes.{name}": codes for name, codes in battery(chosen, ball, other)}

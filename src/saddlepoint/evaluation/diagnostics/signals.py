@@ -23,17 +23,19 @@ def signals(seen: Measured) -> Iterator[Probe]:
 
 
 def _box(seen: Measured) -> Probe:
-    """The whole box as the ball: any class can be reached there."""
+    """The whole box as the ball: a row of another class is in it, if the model gives more than one answer at all."""
     codes = seen.found["rungs.codes"][-1]
     some = seen.moving[: len(codes)]
     n, left = int(some.sum()), int((some & (codes != LETTERS.index(FOOLED))).sum())
-    bad = left >= max(2, SOME * n)
+    several = int(seen.found["answers"]) > 1
+    bad = several and left >= max(2, SOME * n)
     concern: Concern = "none" if not bad else "do not cite" if left >= 0.5 * n else "doubt"
+    why = "where every row can become any other" if several else "where nobody has seen the model answer otherwise"
     return Probe(
         name="the whole box is not enough",
         measured=f"PGD with {RUNG_STEPS} steps on the margin, from the input, in a ball as wide as the box",
         evidence=f"{left} of {n} rows that move in the ball hold at eps {float(seen.found['rungs.eps'][-1]):.4g}, "
-        "where every row can become any other",
+        f"{why}",
         numbers={"rows": n, "held": left},
         concern=concern,
         cause=seen.blindness if bad else None,
