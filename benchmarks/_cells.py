@@ -20,15 +20,23 @@ ENGINE += [f"{name}.py" for name in ("checks", "classifier", "losses", "noise", 
 
 
 class Cells:
-    """The cells of one JSON file by their names; each is a case (all that could move its figures) and the figures."""
+    """The cells of one JSON file by their names; each is a case (all that could move its figures) and the figures.
 
-    def __init__(self, path):
-        self.path = path
+    ``apart``: keys of a case that are told but need not be the same, as where accuracies were found on two machines.
+    """
+
+    def __init__(self, path, apart=()):
+        self.path, self.apart = path, apart
         self.cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
 
     def has(self, name, case):
         """Whether this cell was measured, in this very case."""
-        return name in self.cells and self.cells[name]["case"] == json.loads(json.dumps(case))
+        return name in self.cells and self._moving(self.cells[name]["case"]) == self._moving(
+            json.loads(json.dumps(case))
+        )
+
+    def _moving(self, case):
+        return {key: value for key, value in case.items() if key not in self.apart}
 
     def put(self, name, case, figures):
         """Keep a cell, on disk too; whatever stood under its name is replaced."""

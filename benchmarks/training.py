@@ -7,6 +7,7 @@ few rows, apart, in results/quick/.
 
 Every net is SmallCNN, with Adam, batches of 128, one cycle with its peak at two fifths, no augmentation, the last
 epoch. Accuracies are of the first test rows, as the bare module says of points that were found to lie in ball and box.
+They were found on more than one processor, which moves last digits; each ratio of times is of one.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from dataclasses import asdict, replace
 from functools import partial
 
 import torch
-from _cells import RESULTS, Cells, environment, fill
+from _cells import RESULTS, Cells, environment, fill, processor
 from _loops import PAIRS, speed
 from _measures import CARLINI, QUICK, Bench, Size
 from _trained import code
@@ -40,6 +41,7 @@ def plan(bench):
         yield cell("diagnosis", name, training, bench.diagnosis, parts=PARTS, name=name)
     for name in PAIRS:
         case = {"kind": "speed", "name": name, "size": asdict(bench.size), "training code": code()}
+        case["timed on"] = processor()
         measure = partial(speed, name, bench.size.block, bench.size.pairs)
         yield f"speed, {name}", {**case, **environment(THREADS)}, measure
     for name, training in OVERFITTING.items():
@@ -81,7 +83,7 @@ def main():
     torch.set_num_threads(THREADS)
     _keep_memory()
     folder, size = (RESULTS / "quick", QUICK) if asked.quick else (RESULTS, Size())
-    cells = Cells(folder / "training.json")
+    cells = Cells(folder / "training.json", apart=("processor",))
     if not asked.table:
         fill(cells, plan(Bench(size, folder)), only=asked.only)
     (folder / "training.md").write_text(training_page(cells.cells), encoding="utf-8")
