@@ -5,7 +5,11 @@ The element hash is Wellons' ``lowbias32`` (https://nullprogram.com/blog/2018/07
 """
 
 import hashlib
+import itertools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Self, final
 
@@ -66,6 +70,27 @@ class Noise:
         columns = torch.arange(like[:1].numel() if n else 0, device=like.device, dtype=torch.int32)
         bits = _lowbias32_(columns * -1640531527 ^ first[:, None])
         return _lowbias32_(bits.bitwise_xor_(second[:, None]))
+
+
+_STREAM: ContextVar[Iterator[Noise] | None] = ContextVar("stream", default=None)
+
+
+@contextmanager
+def drawing(noise: Noise) -> Iterator[None]:
+    """Within it, :func:`drawn` gives streams of this noise, one after the other."""
+    token = _STREAM.set(noise.child(i) for i in itertools.count())
+    try:
+        yield
+    finally:
+        _STREAM.reset(token)
+
+
+def drawn(like: Tensor) -> Noise:
+    """A fresh stream for the rows of ``like`` (n, *f); outside of :func:`drawing` from torch's generator."""
+    stream = _STREAM.get()
+    if stream is None:
+        return Noise(int(torch.randint(1 << 62, ())), torch.arange(len(like), device=like.device))
+    return next(stream)
 
 
 def _digest(text: str) -> int:
