@@ -23,7 +23,7 @@ help: ## Show this list
 	touch $@
 
 .venv/.dev: .venv/.cli
-	$(PIP) --editable '.[cli,train]' --group dev
+	$(PIP) --editable '.[cli,train,images,detect]' --group dev
 	touch $@
 
 .venv/.docs: .venv/.dev
