@@ -73,7 +73,7 @@ def test_weights_and_card_are_written(command, small, recipe):
     assert (told["accuracy"]["rows"], told["accuracy"]["data"]) == (TEST, "mnist10k:test")
     linf = told["accuracy"]["linf"]
     assert linf["eps"] == 0.3
-    assert 0 <= linf["pgd-40 and pgd-100 x 10"] <= linf["pgd-40"] <= clean
+    assert 0 <= linf["pgd-40 and cascade-1"] <= linf["pgd-40"] <= clean
 
     assert told["architecture"] == {"name": "SmallCNN", "channels": 1, "size": 28, "classes": 10}
     assert (told["bounds"], told["classes"], told["parameters"]) == ([0.0, 1.0], 10, 166_406)
@@ -138,32 +138,28 @@ def test_the_callers_generator_is_not_touched(command, small, unmeasured):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_only_rows_that_held_so_far_are_attacked_again(monkeypatch):
-    """Row 0 is wrong; PGD-40 fools row 1; the start of seed s fools row s + 1; rows 5 and beyond 11 hold."""
-    test = Dataset(torch.zeros(14, 1, 28, 28), torch.zeros(14, dtype=torch.int64), classes=("a", "b"), name="toy")
+def test_the_cascade_runs_on_the_rows_that_held(monkeypatch):
+    """Row 0 is wrong; PGD-40 fools row 1; the cascade fools rows 2 and 3; two more hold."""
+    test = Dataset(torch.zeros(6, 1, 28, 28), torch.zeros(6, dtype=torch.int64), classes=("a", "b"), name="toy")
     calls = []
 
-    def fake(models, data, *, balls, attacks, seed=0, draw):
-        (attack,), rows = attacks, data.rows.tolist()
-        calls.append((attack.steps, seed, rows))
-        falls = 1 if attack.steps == 40 else seed + 1
-        verdicts = "".join("W" if row == 0 else "F" if row == falls and row != 5 else "H" for row in rows)
-        assert (attack.ball, attack.step_size, attack.keep, balls) == (Linf(0.3), 0.01, Keep.FIRST_SUCCESS, [Linf(0.3)])
-        threat = SimpleNamespace(verdicts=verdicts)
-        model = SimpleNamespace(threats=[threat], clean=SimpleNamespace(count=len(rows) - verdicts.count("W")))
+    def fake(models, data, *, balls, attacks=None, suite=None, draw):
+        rows = data.rows.tolist()
+        calls.append(rows)
+        if attacks is not None:
+            assert (attacks[0].ball, attacks[0].step_size, attacks[0].keep) == (Linf(0.3), 0.01, Keep.FIRST_SUCCESS)
+        else:
+            assert suite == "cascade-1"
+        falls = {1} if suite is None else {2, 3}
+        verdicts = "".join("W" if row == 0 else "F" if row in falls else "H" for row in rows)
+        model = SimpleNamespace(threats=[SimpleNamespace(verdicts=verdicts)], clean=SimpleNamespace(count=5))
         return SimpleNamespace(record=SimpleNamespace(models=[model]))
 
     monkeypatch.setattr(measuring, "evaluate", fake)
     found = measuring.measure(Classifier(SmallCNN()), test, Linf(0.3))
-    assert found == {
-        "data": "toy",
-        "rows": 14,
-        "clean": 13 / 14,
-        "linf": {"eps": 0.3, "pgd-40": 12 / 14, "pgd-40 and pgd-100 x 10": 3 / 14},
-    }
-    assert [call[:2] for call in calls] == [(40, 0)] + [(100, seed) for seed in range(1, 11)]
-    assert calls[1][2] == list(range(2, 14))
-    assert calls[-1][2] == [5, 11, 12, 13]
+    linf = {"eps": 0.3, "pgd-40": 4 / 6, "pgd-40 and cascade-1": 2 / 6}
+    assert found == {"data": "toy", "rows": 6, "clean": 5 / 6, "linf": linf}
+    assert calls == [[0, 1, 2, 3, 4, 5], [2, 3, 4, 5]]
 
 
 def test_measuring_ends_when_no_row_holds():
@@ -173,7 +169,7 @@ def test_measuring_ends_when_no_row_holds():
     )
     wrong = replace(test, y=(Classifier(net).predict(test.x) + 1) % 10)
     found = measuring.measure(Classifier(net), wrong, Linf(0.3))
-    assert (found["clean"], found["linf"]["pgd-40 and pgd-100 x 10"]) == (0.0, 0.0)
+    assert (found["clean"], found["linf"]["pgd-40 and cascade-1"]) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
