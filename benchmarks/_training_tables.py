@@ -44,7 +44,7 @@ def _objectives(cells):
     head = ["objective", "seeds", "minutes", "CPU minutes", "clean %", "FGSM %", "PGD on the cross-entropy %"]
     head += ["and on the margin %", "suite cascade-1 %"]
     rules = _table(["what must hold", "figures", "held"], judged(figures))
-    return [*_table(head, rows), f"Slack of {SLACK:g} points where the rule names none.", "", *rules]
+    return [*_table(head, rows), f"{SLACK:g} points of slack are forgiven.", "", *rules]
 
 
 def _range(values):

@@ -141,7 +141,12 @@ def test_every_objective_is_in_the_table_and_no_two_cells_share_a_name(module, t
 
 @pytest.mark.parametrize(
     ("fast", "minutes", "verdicts"),
-    [((66.0, 65.9), 1.8, ["yes", "yes"]), ((64.0, 65.0), 1.8, ["**no**", "yes"]), ((67.0,), 1.9, ["yes", "**no**"])],
+    [
+        ((66.0, 65.9), 1.8, ["yes", "yes"]),
+        ((64.0, 65.0), 1.8, ["within the slack, missed by 1.4", "yes"]),
+        ((62.0, 63.0), 1.8, ["**no**", "yes"]),
+        ((67.0,), 1.9, ["yes", "**no**"]),
+    ],
 )
 def test_orderings_say_whether_they_held(module, fast, minutes, verdicts):
     figures = {"pgd": SimpleNamespace(robust=68.9, minutes=4.0)}
@@ -153,7 +158,7 @@ def test_orderings_say_whether_they_held(module, fast, minutes, verdicts):
 
 def test_an_undefended_net_must_fall(module):
     judged = module("_orderings").judged
-    for robust, verdict in ((13.0, "yes"), (13.5, "**no**")):
+    for robust, verdict in ((10.0, "yes"), (13.0, "within the slack, missed by 3.0"), (13.5, "**no**")):
         figures = {"standard": SimpleNamespace(robust=robust, minutes=1.0)}
         assert judged(figures)[0] == ["standard holds at most 10 %", f"standard {robust}", verdict]
 
