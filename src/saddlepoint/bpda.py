@@ -99,9 +99,8 @@ class Stage(nn.Module):
             raise ArgumentTypeError(f"backward={shown(backward)} must be 'identity', a differentiable map, or None")
         self.transform: Any = transform
         self.given: Any = backward
-        if backward is None and isinstance(self.transform, Declares) and not self.transform.differentiable:
-            backward = self.transform.surrogate
-        self._map = transform if backward is None else bpda(transform, backward)
+        way = _declared(transform) if backward is None else backward
+        self._map: Map = transform if way is None else bpda(transform, way)
 
     def forward(self, x: Tensor) -> Tensor:
         dtype = _dtype(self.transform)
@@ -143,6 +142,11 @@ class Prepended(nn.Module):
             x = stage(x)
         x, dtype = self.normalise(x), _dtype(self.inner)
         return self.inner(x if dtype is None else x.to(dtype))
+
+
+def _declared(transform: Any) -> Map | None:  # noqa: ANN401 (a Protocol and a function exclude each other for mypy)
+    """The surrogate of a transform that says that autograd does not do."""
+    return transform.surrogate if isinstance(transform, Declares) and not transform.differentiable else None
 
 
 def _dtype(module: object) -> torch.dtype | None:
