@@ -18,7 +18,11 @@ from saddlepoint.report.citation import barred
 def evaluate(
     ctx: typer.Context,
     specs: Annotated[
-        list[str] | None, typer.Argument(metavar="MODEL [MODEL ...] DATA", help="Models, then the data set.")
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL [MODEL ...] DATA",
+            help="Models, each perhaps behind filters (zoo:NAME | median:2), then the data set.",
+        ),
     ] = None,
     attacks: Annotated[
         str, typer.Option(help="Comma list; `saddlepoint list` shows all. Default: the suite cascade.")

@@ -12,12 +12,12 @@ from saddlepoint.classifier import Classifier
 from saddlepoint.cli import common, given
 from saddlepoint.cli.given import Given
 from saddlepoint.data import Dataset, load_data
+from saddlepoint.defenses.spec import load_model
 from saddlepoint.errors import DataError, SpecError, shown
 from saddlepoint.evaluation.ensembles import Suite, as_suite, usual
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.rounding import require_images
 from saddlepoint.evaluation.suites import Named, build, needs_eps
-from saddlepoint.models import load_model
 from saddlepoint.problem import Limits
 from saddlepoint.solve import Attack
 

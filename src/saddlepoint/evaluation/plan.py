@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
@@ -258,8 +258,8 @@ def _subject(name: str, model: Classifier, data: Dataset) -> Subject:
     x = data.x[:16].to(model.device)
     first, second = (logits.cpu() for logits in twice(model, x))
     training = in_training(model, x)
-    lasting = isinstance(model.module, nn.Module) and torch.equal(first.nan_to_num(), second.nan_to_num())
-    code = f"{type(model.module).__module__}.{type(model.module).__qualname__}"
+    lasting = model.lasting and torch.equal(first.nan_to_num(), second.nan_to_num())
+    code = f"{type(model.bare.module).__module__}.{type(model.bare.module).__qualname__}"
     mark = f"{model.fingerprint} {code} {'' if lasting else _PROCESS}"
     probe = [round(value, 6) for value in first.double().nan_to_num().flatten().tolist()]
     told = [*of_logits(name, first, second, None if training is None else training.cpu()), *glance(name, model, data)]
