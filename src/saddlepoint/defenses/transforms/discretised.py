@@ -16,7 +16,7 @@ from saddlepoint.defenses.transforms.thermometer import Thermometer
 from saddlepoint.errors import ArgumentTypeError, ModelError, SettingError, shown
 from saddlepoint.losses import Loss, cross_entropy
 from saddlepoint.noise import Noise
-from saddlepoint.problem import Limits, Problem, Seen, Spent
+from saddlepoint.problem import Limits, Problem, Spent
 from saddlepoint.result import AttackResult, Keep
 
 
