@@ -81,11 +81,9 @@ def _dot_product(block: Denoise, x: Tensor) -> Tensor:
         weights = (flat.transpose(1, 2) @ flat) * near / near.sum(1, keepdim=True)
         return (flat @ weights.transpose(1, 2)).reshape(x.shape)
     c, positions = flat.shape[1:]
-    if c <= positions:
-        cleaned = (flat @ flat.transpose(1, 2)) @ flat
-    else:
-        cleaned = flat @ (flat.transpose(1, 2) @ flat)
-    return (cleaned / positions).reshape(x.shape)
+    if c <= positions:  # whichever product is smaller goes first
+        return ((flat @ flat.transpose(1, 2)) @ flat / positions).reshape(x.shape)
+    return (flat @ (flat.transpose(1, 2) @ flat) / positions).reshape(x.shape)
 
 
 def _mean(block: Denoise, x: Tensor) -> Tensor:
