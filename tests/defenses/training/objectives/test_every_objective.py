@@ -38,7 +38,7 @@ def in_mode(objective, bn):
 def test_the_table_leaves_none_out():
     known = {type(objective).__name__ for objective in every(Linf(0.1)).values()}
     shipped = {name for name in training.__all__ if hasattr(getattr(training, name), "loss")} - {"Objective"}
-    assert known == shipped
+    assert known == shipped - {"Reconstruction"}  # not of classifiers
 
 
 @pytest.mark.parametrize("name", MOVING)

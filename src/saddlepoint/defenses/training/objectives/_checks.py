@@ -55,10 +55,10 @@ def check_choice(name: str, value: object, *choices: str) -> None:
         raise SettingError(f"{name}={shown(value)} must be {' or '.join(map(repr, choices))}")
 
 
-def check_teacher(teacher: object) -> None:
+def check_teacher(teacher: object, what: str = "teacher") -> None:
     """Refuse a teacher that has no modes."""
     if not isinstance(teacher, nn.Module):
-        raise ArgumentTypeError(f"teacher is {type(teacher).__name__}; it must be a trained nn.Module")
+        raise ArgumentTypeError(f"{what} is {type(teacher).__name__}; it must be a trained nn.Module")
 
 
 def scores(module: nn.Module, x: Batch) -> Logits:

@@ -12,6 +12,7 @@ from saddlepoint.balls import Bounds
 from saddlepoint.defenses.training.objectives._checks import check_choice, check_share, scores
 from saddlepoint.defenses.training.objectives._inner import Bn, attacked, maximise
 from saddlepoint.defenses.training.objectives.objective import Memory
+from saddlepoint.defenses.transforms.discretised import DGA, LSPGA
 from saddlepoint.errors import SettingError
 from saddlepoint.noise import Noise
 from saddlepoint.result import Keep
@@ -25,7 +26,8 @@ class Adversarial:
     The attack's last iterate is trained on, and no parameter gradient is computed while it is searched for.
 
     Args:
-        attack: the inner maximisation; its eps must be one number.
+        attack: the inner maximisation; its eps must be one number. LSPGA and DGA are for a thermometer in front of the
+            net; they verify their points, which costs a forward pass more.
         bounds: the box of the inputs.
         warmup: share of the training over which eps grows linearly from 0; without it small nets may not learn at all.
         bn: the statistics that batch normalisation uses while the attack runs.
@@ -35,7 +37,7 @@ class Adversarial:
         (``bn="train"``, ``Adversarial.as_published``); its passes do not move the running statistics here.
     """
 
-    attack: PGD
+    attack: PGD | LSPGA | DGA
     bounds: Bounds = Bounds()
     warmup: float = 0.0
     bn: Bn = "eval"
@@ -50,9 +52,11 @@ class Adversarial:
 
     def points(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float, memory: Memory) -> Batch:
         ball, share = self.attack.ball, min(1.0, progress / self.warmup) if self.warmup else 1.0
-        attack = replace(self.attack, keep=Keep.LAST, ball=replace(ball, eps=ball.eps * share))
+        attack = replace(self.attack, ball=replace(ball, eps=ball.eps * share))
         with attacked(module, self.bounds, self.bn) as model:
-            return maximise(attack, model, x, y, noise)
+            if isinstance(attack, PGD):
+                return maximise(replace(attack, keep=Keep.LAST), model, x, y, noise)
+            return attack(model, x, y, noise=noise).x
 
     def loss(self, module: nn.Module, x: Batch, points: Batch, y: Labels) -> Tensor:
         return functional.cross_entropy(scores(module, points), y)
