@@ -6,10 +6,11 @@ from enum import Enum
 from types import NoneType
 from typing import Any, TypeAlias, get_args, get_type_hints
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from saddlepoint import attacks as library
 from saddlepoint.balls import Ball
+from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError, SpecError, shown, unknown
 from saddlepoint.evaluation.values import READERS, UNREADABLE
 from saddlepoint.losses import Loss, cross_entropy, difference_of_logits_ratio, margin
@@ -96,7 +97,8 @@ def recognisable(attack: Attack) -> bool:
     values = _fields(attack).values()
     found = [each for value in values for each in (value if isinstance(value, list | tuple) else [value])]
     attacks = [each for each in found if _is_attack(each)]
-    return bool(attacks) and all(map(recognisable, attacks))
+    others = [each for each in found if isinstance(each, Classifier)]  # a surrogate: by its parameters, if it has any
+    return bool(attacks) and all(map(recognisable, attacks)) and all(isinstance(m.module, nn.Module) for m in others)
 
 
 def settings(attack: Attack) -> dict[str, Any]:
@@ -183,6 +185,9 @@ def _plain(value: object) -> Any:  # noqa: ANN401 (JSON)
         return value.describe()
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, Classifier):
+        code = f"{type(value.module).__module__}.{type(value.module).__qualname__}"
+        return {"fingerprint": value.fingerprint, "code": code, "autocast": str(value.autocast), "draws": value.draws}
     if isinstance(value, Tensor):
         return value.tolist()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
