@@ -22,6 +22,14 @@ Named: TypeAlias = str | Mapping[str, Any]
 
 DEFAULT = ("fgsm", "bim", "mi-fgsm", "pgd", "illc")
 LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (cross_entropy, difference_of_logits_ratio, margin)}
+PRESETS: dict[str, dict[str, Any]] = {
+    "di-mi-fgsm": {"diversity": 0.5},
+    "ti-mi-fgsm": {"kernel": 15},
+    "ni-fgsm": {"nesterov": True},
+    "si-ni-fgsm": {"nesterov": True, "scales": 5},
+    "si-di-ti-ni-fgsm": {"nesterov": True, "scales": 5, "diversity": 0.5, "kernel": 15},
+}
+"""Names of MI-FGSM with directions as their papers set them; it is called so by itself."""
 _OURS = ("ball", "keep")  # set by the evaluation
 _BISECT = "-bisect"
 
@@ -46,10 +54,10 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
         SpecError: for an unknown name, setting or loss, with the nearest ones.
         SettingError: for a value of the wrong type, or outside its range.
     """
-    given = {"name": named} if isinstance(named, str) else dict(named)
     name, own = _named(named)
-    del given["name"]
     bisect = name.endswith(_BISECT)
+    given = PRESETS.get(name.removesuffix(_BISECT), {}) | ({} if isinstance(named, str) else dict(named))
+    given.pop("name", None)
     fields = _settable(own) | ({"rounds": _settable(library.Bisect)["rounds"]} if bisect else {})
     odd = next((key for key in given if key not in fields), None)
     if odd is not None:
@@ -137,7 +145,8 @@ def _keep(attack: object) -> object:
 
 def _named(named: Named) -> tuple[str, type[IterativeAttack[Any]]]:
     """The name, and the class that it names, which may be inside a bisection."""
-    name, known = named if isinstance(named, str) else named.get("name"), attack_classes()
+    name = named if isinstance(named, str) else named.get("name")
+    known = attack_classes() | dict.fromkeys(PRESETS, library.MIFGSM)
     if not isinstance(name, str):
         raise SpecError(f"the attack {shown(named)} has no name; give one, for example name: pgd")
     if name.endswith(_BISECT):
