@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from saddlepoint import attacks as library
-from saddlepoint.attacks import BIM, FGSM, MIFGSM, PGD, Bisect, FromCallable
+from saddlepoint.attacks import BIM, FGSM, MIFGSM, PGD, Bisect, FromCallable, Transferred
 from saddlepoint.balls import L2, Ball, Linf
+from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError, SpecError
-from saddlepoint.evaluation.suites import DEFAULT, attack_classes, build, needs_eps, settings
+from saddlepoint.evaluation.suites import DEFAULT, attack_classes, build, described, needs_eps, recognisable, settings
 from saddlepoint.losses import margin
 from saddlepoint.result import Keep
 from saddlepoint.solve import IterativeAttack
@@ -242,3 +243,17 @@ def test_an_attack_without_fields_is_recorded_by_its_class():
         name = "plain"
 
     assert settings(Plain())["attack"].endswith("Plain")
+
+
+def test_a_transferred_attack_is_told_from_others_by_the_surrogates_parameters(make_net):
+    def around(surrogate, steps=3):
+        return Transferred(attack=MIFGSM(ball=Linf(0.1), steps=steps), surrogate=surrogate, source="a")
+
+    one, again, other = (Classifier(make_net(seed)) for seed in (0, 0, 1))
+    told = [json.dumps(described(around(each))) for each in (one, again, other, Classifier(make_net(0), mean=0.5))]
+    told.append(json.dumps(described(around(one, steps=4))))
+    assert told[0] == told[1]
+    assert len(set(told)) == len(told) - 1
+    assert recognisable(around(one))
+    assert not recognisable(around(Classifier(lambda x: x.flatten(1))))
+    assert needs_eps(around(one))

@@ -25,6 +25,7 @@ from saddlepoint.attacks.nes import NES as NES
 from saddlepoint.attacks.pgd import PGD as PGD
 from saddlepoint.attacks.spsa import SPSA as SPSA
 from saddlepoint.attacks.square import Square as Square
+from saddlepoint.attacks.transferred import Transferred as Transferred
 
 __all__ = [
     "APGD",
@@ -52,4 +53,5 @@ __all__ = [
     "HopSkipJump",
     "Restarts",
     "Square",
+    "Transferred",
 ]

@@ -5,11 +5,13 @@ import inspect
 from rich.table import Table
 from rich.text import Text
 
+from saddlepoint.attacks import MIFGSM
 from saddlepoint.cli import common
 from saddlepoint.data import data_specs
 from saddlepoint.defenses.training.recipes import recipes
 from saddlepoint.evaluation import attack_classes
 from saddlepoint.evaluation.ensembles import SUITES
+from saddlepoint.evaluation.suites import PRESETS
 from saddlepoint.models import zoo_card, zoo_names
 
 
@@ -18,6 +20,7 @@ def listing() -> None:
     screen = common.console()
     for title, rows in (
         ("attacks", [(name, _first_line(cls)) for name, cls in sorted(attack_classes().items())]),
+        (f"{MIFGSM.name}, for points that are to fool other models", [(name, _told(name)) for name in PRESETS]),
         ("suites", [(name, suite.about) for name, suite in SUITES.items()]),
         ("norms", [(name, _first_line(cls)) for name, cls in common.BALLS.items()]),
         ("models", [(f"zoo:{name}", str(zoo_card(name).get("description", ""))) for name in zoo_names()]),
@@ -30,6 +33,10 @@ def listing() -> None:
             table.add_row(Text(name, style="cyan"), Text(about))
         screen.print(table)
         screen.print()
+
+
+def _told(preset: str) -> str:
+    return ", ".join(f"{name}={value}" for name, value in PRESETS[preset].items())
 
 
 def _first_line(cls: type) -> str:

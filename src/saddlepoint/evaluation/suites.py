@@ -6,10 +6,11 @@ from enum import Enum
 from types import NoneType
 from typing import Any, TypeAlias, get_args, get_type_hints
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from saddlepoint import attacks as library
 from saddlepoint.balls import Ball
+from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError, SpecError, shown, unknown
 from saddlepoint.losses import Loss, cross_entropy, difference_of_logits_ratio, margin
 from saddlepoint.result import Keep
@@ -21,6 +22,14 @@ Named: TypeAlias = str | Mapping[str, Any]
 
 DEFAULT = ("fgsm", "bim", "mi-fgsm", "pgd", "illc")
 LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (cross_entropy, difference_of_logits_ratio, margin)}
+PRESETS: dict[str, dict[str, Any]] = {
+    "di-mi-fgsm": {"diversity": 0.5},
+    "ti-mi-fgsm": {"kernel": 15},
+    "ni-fgsm": {"nesterov": True},
+    "si-ni-fgsm": {"nesterov": True, "scales": 5},
+    "si-di-ti-ni-fgsm": {"nesterov": True, "scales": 5, "diversity": 0.5, "kernel": 15},
+}
+"""Names of MI-FGSM with directions as their papers set them; it is called so by itself."""
 _OURS = ("ball", "keep")  # set by the evaluation
 _BISECT = "-bisect"
 
@@ -45,10 +54,10 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
         SpecError: for an unknown name, setting or loss, with the nearest ones.
         SettingError: for a value of the wrong type, or outside its range.
     """
-    given = {"name": named} if isinstance(named, str) else dict(named)
     name, own = _named(named)
-    del given["name"]
     bisect = name.endswith(_BISECT)
+    given = PRESETS.get(name.removesuffix(_BISECT), {}) | ({} if isinstance(named, str) else dict(named))
+    given.pop("name", None)
     fields = _settable(own) | ({"rounds": _settable(library.Bisect)["rounds"]} if bisect else {})
     odd = next((key for key in given if key not in fields), None)
     if odd is not None:
@@ -96,7 +105,8 @@ def recognisable(attack: Attack) -> bool:
     values = _fields(attack).values()
     found = [each for value in values for each in (value if isinstance(value, list | tuple) else [value])]
     attacks = [each for each in found if _is_attack(each)]
-    return bool(attacks) and all(map(recognisable, attacks))
+    others = [each for each in found if isinstance(each, Classifier)]  # a surrogate: by its parameters, if it has any
+    return bool(attacks) and all(map(recognisable, attacks)) and all(isinstance(m.module, nn.Module) for m in others)
 
 
 def settings(attack: Attack) -> dict[str, Any]:
@@ -135,7 +145,8 @@ def _keep(attack: object) -> object:
 
 def _named(named: Named) -> tuple[str, type[IterativeAttack[Any]]]:
     """The name, and the class that it names, which may be inside a bisection."""
-    name, known = named if isinstance(named, str) else named.get("name"), attack_classes()
+    name = named if isinstance(named, str) else named.get("name")
+    known = attack_classes() | dict.fromkeys(PRESETS, library.MIFGSM)
     if not isinstance(name, str):
         raise SpecError(f"the attack {shown(named)} has no name; give one, for example name: pgd")
     if name.endswith(_BISECT):
@@ -183,6 +194,9 @@ def _plain(value: object) -> Any:  # noqa: ANN401 (JSON)
         return value.describe()
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, Classifier):
+        code = f"{type(value.module).__module__}.{type(value.module).__qualname__}"
+        return {"fingerprint": value.fingerprint, "code": code, "autocast": str(value.autocast), "draws": value.draws}
     if isinstance(value, Tensor):
         return value.tolist()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -1,5 +1,7 @@
 """Models: small reference nets, files of weights, and the zoo of embedded ones."""
 
+from saddlepoint.models.ensemble import Ensemble as Ensemble
+from saddlepoint.models.ensemble import ensemble as ensemble
 from saddlepoint.models.load import load_model as load_model
 from saddlepoint.models.load import zoo_card as zoo_card
 from saddlepoint.models.load import zoo_names as zoo_names
@@ -13,11 +15,13 @@ from saddlepoint.models.weights import load_weights as load_weights
 from saddlepoint.models.weights import save_weights as save_weights
 
 __all__ = [
+    "Ensemble",
     "LeNet",
     "PoolCNN",
     "PreActResNet18",
     "SmallCNN",
     "WideResNet",
+    "ensemble",
     "file_sha256",
     "load_model",
     "load_weights",
