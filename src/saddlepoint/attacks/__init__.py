@@ -25,6 +25,8 @@ from saddlepoint.attacks.nes import NES as NES
 from saddlepoint.attacks.pgd import PGD as PGD
 from saddlepoint.attacks.spsa import SPSA as SPSA
 from saddlepoint.attacks.square import Square as Square
+from saddlepoint.attacks.universal import Universal as Universal
+from saddlepoint.attacks.universal import UniversalPerturbation as UniversalPerturbation
 
 __all__ = [
     "APGD",
@@ -52,4 +54,6 @@ __all__ = [
     "HopSkipJump",
     "Restarts",
     "Square",
+    "Universal",
+    "UniversalPerturbation",
 ]
