@@ -26,6 +26,8 @@ from saddlepoint.attacks.pgd import PGD as PGD
 from saddlepoint.attacks.spsa import SPSA as SPSA
 from saddlepoint.attacks.square import Square as Square
 from saddlepoint.attacks.transferred import Transferred as Transferred
+from saddlepoint.attacks.universal import Universal as Universal
+from saddlepoint.attacks.universal import UniversalPerturbation as UniversalPerturbation
 
 __all__ = [
     "APGD",
@@ -54,4 +56,6 @@ __all__ = [
     "Restarts",
     "Square",
     "Transferred",
+    "Universal",
+    "UniversalPerturbation",
 ]

@@ -123,7 +123,7 @@ def _on(attack: A, index: Tensor) -> A:
             value = getattr(attack, field.name)
             if isinstance(value, Ball):
                 changes[field.name] = value.take(index)
-            elif isinstance(value, Tensor):  # one entry per row, as in a state
+            elif isinstance(value, Tensor) and len(value) > 1:  # one entry per row, as in a state; one serves all
                 changes[field.name] = value.index_select(0, index)
             elif field.name == "attack":
                 changes[field.name] = _on(value, index)

@@ -53,6 +53,7 @@ def commands() -> "typer.Typer":
     from saddlepoint.cli.listing import listing
     from saddlepoint.cli.runs import compare, report
     from saddlepoint.cli.train import train
+    from saddlepoint.cli.universal import universal
 
     app = typer.Typer(
         name="saddlepoint",
@@ -63,6 +64,7 @@ def commands() -> "typer.Typer":
     )
     app.command("evaluate")(evaluate)
     app.command("attack")(attack)
+    app.command("universal")(universal)
     app.command("doctor")(doctor)
     app.command("diagnose")(diagnose)
     app.command("train")(train)

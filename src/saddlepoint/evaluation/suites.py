@@ -1,6 +1,7 @@
 """From names and settings to attacks."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import NoneType
@@ -32,6 +33,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Names of MI-FGSM with directions as their papers set them; it is called so by itself."""
 _OURS = ("ball", "keep")  # set by the evaluation
 _BISECT = "-bisect"
+_UNIVERSAL = "universal:"
+_FEW = 16  # numbers of a tensor that are told one by one
 
 
 def attack_classes() -> dict[str, type[IterativeAttack[Any]]]:
@@ -46,14 +49,17 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
     Args:
         named: a name, or a mapping of ``name`` and fields of the attack. Numbers may be text, such as "8/255", and a
             loss is given by its name. ``pgd-bisect`` looks for the smallest radius at which ``pgd`` fools, from that of
-            the ball down; it takes the settings of ``pgd``, and ``rounds``.
+            the ball down; it takes the settings of ``pgd``, and ``rounds``. ``universal:PATH`` is the perturbation that
+            `saddlepoint universal` wrote to that file, for its own ball.
         keep: which point of a row is returned; a row leaves at its first success. An attack made for the least distance
             always returns its nearest point within eps.
 
     Raises:
         SpecError: for an unknown name, setting or loss, with the nearest ones.
-        SettingError: for a value of the wrong type, or outside its range.
+        SettingError: for a value of the wrong type, or outside its range;  WeightsError: for a file that is none.
     """
+    if _is_universal(named):
+        return _universal({"name": named} if isinstance(named, str) else dict(named), ball)
     name, own = _named(named)
     bisect = name.endswith(_BISECT)
     given = PRESETS.get(name.removesuffix(_BISECT), {}) | ({} if isinstance(named, str) else dict(named))
@@ -84,6 +90,8 @@ def needs_eps(attack: Named | Attack) -> bool:
     Raises:  SpecError for an unknown name.
     """
     if isinstance(attack, str | Mapping):
+        if _is_universal(attack):
+            return True
         name, own = _named(attack)
         return name.endswith(_BISECT) or not _nearest(own)
     return isinstance(attack, library.Bisect) or not minimal(attack)
@@ -98,7 +106,7 @@ def described(attack: Attack) -> dict[str, Any]:
 
 def recognisable(attack: Attack) -> bool:
     """Whether the description of an attack says all that it does: not of a function, or an object from elsewhere."""
-    if isinstance(attack, IterativeAttack):
+    if isinstance(attack, IterativeAttack | library.Universal):
         return True
     if not type(attack).__module__.startswith("saddlepoint."):
         return False
@@ -156,6 +164,24 @@ def _named(named: Named) -> tuple[str, type[IterativeAttack[Any]]]:
     return name, known[name]
 
 
+def _is_universal(named: Named) -> bool:
+    """Whether a name is that of a file with a universal perturbation."""
+    name = named if isinstance(named, str) else named.get("name")
+    return isinstance(name, str) and name.startswith(_UNIVERSAL)
+
+
+def _universal(given: Mapping[str, Any], ball: Ball) -> library.Universal:
+    """The perturbation of a file, which must be made for that ball."""
+    if odd := next((str(key) for key in given if key != "name"), None):
+        raise SpecError(f"{given['name']} has no setting {odd!r}: it was fitted, and is applied as it is")
+    found = library.Universal.load(given["name"].removeprefix(_UNIVERSAL))
+    if found.ball != ball:
+        raise SettingError(
+            f"{given['name']} was fitted for {found.ball!r}, not for {ball!r}; give it its own norm and eps"
+        )
+    return found
+
+
 def _nearest(cls: type[IterativeAttack[Any]]) -> bool:
     """Whether a class is made for the least distance."""
     return cls.__dataclass_fields__["keep"].default is Keep.MIN_DISTANCE
@@ -198,7 +224,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401 (JSON)
         code = f"{type(value.module).__module__}.{type(value.module).__qualname__}"
         return {"fingerprint": value.fingerprint, "code": code, "autocast": str(value.autocast), "draws": value.draws}
     if isinstance(value, Tensor):
-        return value.tolist()
+        return value.tolist() if value.numel() <= _FEW else {"shape": list(value.shape), "sha256": _sha256(value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = getattr(value, "name", None)  # of an attack inside another
         fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -208,3 +234,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401 (JSON)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _sha256(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

@@ -1,0 +1,36 @@
+"""A fit for tests that kill it: ``python universal_script.py OUT RULE [CHECKPOINT]`` prints its progress."""
+
+import sys
+
+import torch
+from torch import nn
+
+from saddlepoint import Classifier, Linf, Noise
+from saddlepoint.attacks import UniversalPerturbation
+from saddlepoint.attacks.universal import RULES, checkpoint
+
+RULE = {"sequential": {"ahead": 16}, "minibatch": {"size": 7}, "ascent": {"size": 5}}
+
+
+def task():
+    """A small convolutional net in float32, and 60 rows; more than one epoch, since eps is small."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 4))
+    return Classifier(net), torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def main(out, rule, path=None):
+    torch.set_num_threads(1)
+    checkpoint._EVERY = 0.0
+    model, x = task()
+    attack = UniversalPerturbation(ball=Linf(0.03), rule=RULES[rule](**RULE[rule]), rate=1.0, epochs=3)
+
+    def tell(done, total, what):
+        if path is not None:
+            print(done, flush=True)
+
+    attack.fit(model, x, noise=Noise(3), checkpoint=path, progress=tell).save(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
