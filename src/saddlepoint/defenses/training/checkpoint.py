@@ -1,6 +1,5 @@
 """A training under way as one file without code: killed at any moment, it goes on to the same weights, bit for bit."""
 
-import hashlib
 import json
 import time
 from dataclasses import asdict
@@ -8,14 +7,12 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as encode
 from torch import Tensor
 
-from saddlepoint._files import write_atomic
+from saddlepoint import _tensors
+from saddlepoint._tensors import under
 from saddlepoint.defenses.training.processes import Alone, Processes
 from saddlepoint.defenses.training.run import Run
-from saddlepoint.errors import RecordError
 from saddlepoint.training_record import Epoch, Event
 
 _EVERY = 30.0  # seconds: what a kill can lose
@@ -47,12 +44,8 @@ class Checkpoint:
             return
         told, tensors = found
         device = next(run.module.parameters()).device
-        run.module.load_state_dict(_under("module", tensors))
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimizer", tensors).items():
-            number, _, what = name.partition(".")
-            state.setdefault(int(number), {})[what] = tensor
-        run.optimizer.load_state_dict({"state": state, "param_groups": told["groups"]})
+        run.module.load_state_dict(under("module", tensors))
+        _tensors.to_optimizer(run.optimizer, under("optimizer", tensors), told["groups"])
         for name in _PLAIN:
             setattr(run, name, told[name])
         run.epochs = [Epoch(**each) for each in told["epochs"]]
@@ -60,11 +53,11 @@ class Checkpoint:
         run.seconds = told["seconds"]
         run.losses = list(tensors["losses"].to(device))
         for copy in _COPIES:
-            getattr(run, copy).update({name: t.to(device) for name, t in _under(copy, tensors).items()})
-        own = _under(f"process{among.index}", tensors)
-        run.memory.update({name: tensor.to(device) for name, tensor in _under("memory", own).items()})
+            getattr(run, copy).update({name: t.to(device) for name, t in under(copy, tensors).items()})
+        own = under(f"process{among.index}", tensors)
+        run.memory.update({name: tensor.to(device) for name, tensor in under("memory", own).items()})
         run.forwards, run.backwards = own["passes"].tolist()
-        _set_generators(_under("generator", own))
+        _set_generators(under("generator", own))
 
     def due(self) -> bool:
         """Whether half a minute has passed since the run was last written."""
@@ -89,67 +82,30 @@ class Checkpoint:
 
     def _write(self, run: Run, parts: list[dict[str, Tensor]]) -> None:
         tensors = {f"module.{name}": tensor for name, tensor in run.module.state_dict().items()}
-        optimizer = run.optimizer.state_dict()
-        for number, entries in optimizer["state"].items():  # what SGD has not got yet is None
-            tensors.update({f"optimizer.{number}.{what}": t for what, t in entries.items() if t is not None})
+        optimizer, groups = _tensors.of_optimizer(run.optimizer)
+        tensors.update({f"optimizer.{name}": tensor for name, tensor in optimizer.items()})
         for copy in _COPIES:
             tensors.update({f"{copy}.{name}": tensor for name, tensor in getattr(run, copy).items()})
         for index, part in enumerate(parts):
             tensors.update({f"process{index}.{name}": tensor for name, tensor in part.items()})
         tensors["losses"] = torch.stack(run.losses) if run.losses else torch.zeros(0)
-        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         told = {
             "about": {**self.about, "processes": len(parts)},
             "epochs": [asdict(each) for each in run.epochs],
             "events": [asdict(each) for each in run.events],
             "seconds": run.elapsed(),
             **{name: getattr(run, name) for name in _PLAIN},
-            "groups": optimizer["param_groups"],
-            "sha256": _digest(tensors),
+            "groups": groups,
         }
-        try:
-            write_atomic(self.path, encode(tensors, {"run": json.dumps(told)}))
-        except OSError as error:
-            raise RecordError(
-                f"{self.path.name!r} cannot be written ({error.strerror}); what was written before is kept: "
-                "make room and run the same command again"
-            ) from error
+        _tensors.write(self.path, tensors, told)
 
     def _found(self, count: int) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """What the file holds, if there is one and it is of this training."""
         if not self.path.exists():
             return None
-        told, tensors = self._read()
-        about = {**self.about, "processes": count}
-        differing = sorted(k for k in about.keys() | told["about"] if about.get(k) != told["about"].get(k))
-        if differing:
-            raise RecordError(
-                f"{self.path.name!r} is of another training: its {', '.join(differing)} differ; "
-                "repeat that command, delete the file, or give another --out"
-            )
+        told, tensors = _tensors.read(self.path)
+        _tensors.same(self.path, {**self.about, "processes": count}, told["about"])
         return told, tensors
-
-    def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        try:
-            with safe_open(self.path, "pt") as content:
-                told = json.loads(content.metadata()["run"])
-                tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (no mapping)
-            if told["sha256"] != _digest(tensors):
-                raise ValueError("its tensors are not those that were written")
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise RecordError(
-                f"{self.path.name!r} is no whole checkpoint ({error}); delete it to start anew, or give another --out"
-            ) from error
-        return told, tensors
-
-
-def _under(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose name begins with that part, without it."""
-    return {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    return hashlib.sha256(encode(tensors)).hexdigest()
 
 
 def _generators() -> dict[str, Tensor]:
