@@ -108,7 +108,7 @@ def test_a_rounding_defense_holds_against_those_who_do_not_know_of_it_only():
     assert threat.worst.count <= min(attack.robust.count for attack in threat.attacks)
     assert threat.verdicts.count(FOOLED) == sum(attack.added for attack in threat.attacks)
     assert run.robust_accuracy == threat.worst.value
-    assert run.record.models[0].transforms == ["filters.Levels [('count', 2)] None"]
+    assert run.record.models[0].transforms == ["levels count=2"]
     assert run.record.spec["against"] == {"draws": 10, "queries": 1000}
     assert RunRecord.from_json(run.record.to_json()) == run.record
     assert blind.attacked == oblivious.attacked == adaptive.attacked

@@ -12,7 +12,7 @@ from saddlepoint.errors import SettingError
 from saddlepoint.evaluation.adaptive import Against
 from saddlepoint.evaluation.suites import DEFAULT
 from saddlepoint.records import RunRecord
-from saddlepoint.report import diagnoses, precisions, tables
+from saddlepoint.report import diagnoses, knowing, precisions, tables
 from saddlepoint.report.citation import barred
 
 
@@ -113,7 +113,7 @@ def evaluate(
     if result is None:
         screen.print(f"shard {shard} is done; jobs of other shards are still missing", highlight=False)
         return
-    for show in (tables.summary, diagnoses.summary, precisions.summary, tables.findings, tables.cite):
+    for show in (tables.summary, knowing.summary, diagnoses.summary, precisions.summary, tables.findings, tables.cite):
         screen.print(show(result.record))
     if out is not None:
         screen.print(f"report  {common.shown(out / 'report.html')}", highlight=False, soft_wrap=True)

@@ -92,7 +92,7 @@ class _Builder:
             classes=subject.model.num_classes or 0,
             bounds=(subject.model.bounds.lower, subject.model.bounds.upper),
             clean=wilson(verdicts.count(HELD), rows),
-            transforms=[stage.describe() for stage in subject.model.stages],
+            transforms=[stage.title for stage in subject.model.stages],
             threats=threats,
             verdicts=verdicts,
             precision=self._precision(next((job for job in jobs if job.trial), None)),
