@@ -77,14 +77,14 @@ def summary(run: RunRecord) -> "Renderables":
     shown, lines = public(run), list[Table | Text]()
     for each in defended(shown, text.labels(shown.models)):
         title = Text(f"{each.name} · {each.ball} · who knows of the defense", style="bold")
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("attacker")
         table.add_column("attacks", overflow="fold")
         table.add_column("robust accuracy", justify="right")
         for i, side in enumerate(each.sides, 1):
             table.add_row(side.role, Text(side.attacks), _cell(side.left), end_section=i == len(each.sides))
         table.add_row("worst case", Text(""), _cell(each.worst), style="bold")
-        lines += [table, *(Text(f"{said}\n") for said in each.means)]
+        lines += [title, table, *(Text(f"{said}\n") for said in each.means)]
     return Renderables(*lines)
 
 
