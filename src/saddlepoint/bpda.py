@@ -120,6 +120,14 @@ class Stage(nn.Module):
         """Whether another process can tell that it is the same: not of a function."""
         return isinstance(self.transform, nn.Module) and isinstance(self.given, str | nn.Module | None)
 
+    @property
+    def title(self) -> str:
+        """What reports call it: the name and the settings of a ``Transform``, the class of a module."""
+        if not isinstance(self.transform, Declares):
+            return str(getattr(self.transform, "__qualname__", type(self.transform).__qualname__))
+        name = getattr(self.transform, "name", type(self.transform).__qualname__)
+        return " ".join([name, *(f"{key}={value}" for key, value in self.transform.settings().items())])
+
     def describe(self) -> str:
         """What its numbers depend on, apart from parameters and buffers."""
         return f"{_described(self.transform)} {_described(self.given)}"

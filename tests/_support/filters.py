@@ -50,6 +50,13 @@ class Curve(Transform):
         return x**2
 
 
+def curved():
+    """A net with one hidden layer, in evaluation mode: six features, three classes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3)).eval()
+
+
 def linear(features=6, classes=3, seed=0):
     """A linear net, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):

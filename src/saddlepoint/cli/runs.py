@@ -12,7 +12,7 @@ from rich.text import Text
 from saddlepoint.cli import common
 from saddlepoint.errors import RecordError
 from saddlepoint.records import FOOLED, HELD, AttackRecord, RunRecord, Share, ThreatRecord
-from saddlepoint.report import diagnoses, html, tables, text
+from saddlepoint.report import diagnoses, html, knowing, tables, text
 
 _Part = AttackRecord | ThreatRecord
 
@@ -25,7 +25,7 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> Non
     record, folder = _read(run)
     html.write(record, folder, folder / "report.html")
     screen = common.console()
-    for show in (tables.summary, diagnoses.summary, tables.findings, tables.cite):
+    for show in (tables.summary, knowing.summary, diagnoses.summary, tables.findings, tables.cite):
         screen.print(show(record))
     screen.print(f"report  {common.shown(folder / 'report.html')}", highlight=False, soft_wrap=True)
 

@@ -70,7 +70,8 @@ def sentence(run: RunRecord, model: ModelRecord, name: str, threat: ThreatRecord
         )
     else:
         scope = f"the worst case of {many}" if many else f"{named} alone"
-        scope = f"the suite {base_name(str(suite))} ({named})" if suite else scope
+        beside = " and what a defended model is attacked with besides" if threat.attacks[0].role else ""
+        scope = f"the suite {base_name(str(suite))}{beside} ({named})" if suite else scope
         said = (
             f"{name}: {text.percent(threat.worst)} robust accuracy (95 % interval {text.interval(threat.worst)}) "
             f"under {scope}, {ball}, {text.plural(threat.worst.rows, 'row')} of {data}; "

@@ -9,6 +9,7 @@ from saddlepoint.report import charts, diagnoses, distances, passes, text
 from saddlepoint.report.citation import barred, caveat, errors, sentence
 from saddlepoint.report.classes import classes
 from saddlepoint.report.groups import Group, fates, groups, passes_per_row
+from saddlepoint.report.knowing import defended
 from saddlepoint.report.pictures import embed
 from saddlepoint.report.plot import traces
 from saddlepoint.report.precisions import choices
@@ -37,6 +38,7 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
         ],
         "attacks": len({name for group in threats for name, _ in group.attacks}),
         "caveat": caveat(run),
+        "defended": defended(run, names),
         "findings": sorted(run.findings, key=lambda finding: _LEVELS.index(finding.level)),
         "trust": [{"plot": plot, "legend": _legend(plot.traces)} for plot in trust],
         "curves": [{"plot": plot, "legend": _legend(found)} for plot, found in zip(curves, lines, strict=True)],
