@@ -1,5 +1,6 @@
 """Defenses in front of a classifier; each comes with what an attacker uses in place of its gradient."""
 
+from saddlepoint.defenses.transforms.bilateral import Bilateral
 from saddlepoint.defenses.transforms.bit_depth import BitDepth
 from saddlepoint.defenses.transforms.gaussian import Gaussian
 from saddlepoint.defenses.transforms.gaussian_noise import GaussianNoise
@@ -7,6 +8,18 @@ from saddlepoint.defenses.transforms.jpeg import JPEG
 from saddlepoint.defenses.transforms.mean import Mean
 from saddlepoint.defenses.transforms.median import Median
 from saddlepoint.defenses.transforms.non_local_means import NonLocalMeans
+from saddlepoint.defenses.transforms.total_variation import TotalVariation
 from saddlepoint.defenses.transforms.transform import Transform
 
-__all__ = ["JPEG", "BitDepth", "Gaussian", "GaussianNoise", "Mean", "Median", "NonLocalMeans", "Transform"]
+__all__ = [
+    "JPEG",
+    "Bilateral",
+    "BitDepth",
+    "Gaussian",
+    "GaussianNoise",
+    "Mean",
+    "Median",
+    "NonLocalMeans",
+    "TotalVariation",
+    "Transform",
+]
