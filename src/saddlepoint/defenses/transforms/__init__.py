@@ -1,6 +1,7 @@
 """Defenses in front of a classifier; each comes with what an attacker uses in place of its gradient."""
 
 from saddlepoint.defenses.transforms.autoencoder import DenoisingAutoencoder
+from saddlepoint.defenses.transforms.bilateral import Bilateral
 from saddlepoint.defenses.transforms.bit_depth import BitDepth
 from saddlepoint.defenses.transforms.discretised import DGA, LSPGA
 from saddlepoint.defenses.transforms.gaussian import Gaussian
@@ -10,12 +11,14 @@ from saddlepoint.defenses.transforms.mean import Mean
 from saddlepoint.defenses.transforms.median import Median
 from saddlepoint.defenses.transforms.non_local_means import NonLocalMeans
 from saddlepoint.defenses.transforms.thermometer import Thermometer
+from saddlepoint.defenses.transforms.total_variation import TotalVariation
 from saddlepoint.defenses.transforms.transform import Transform
 
 __all__ = [
     "DGA",
     "JPEG",
     "LSPGA",
+    "Bilateral",
     "BitDepth",
     "DenoisingAutoencoder",
     "Gaussian",
@@ -24,6 +27,7 @@ __all__ = [
     "Median",
     "NonLocalMeans",
     "Thermometer",
+    "TotalVariation",
     "Transform",
 ]
 

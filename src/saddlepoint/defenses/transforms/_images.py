@@ -98,7 +98,9 @@ def sources(size: int, span: int, device: torch.device) -> Tensor:
     return torch.where(place >= size, 2 * size - 1 - place, place)
 
 
-def in_chunks(run: Callable[[Tensor], Tensor], x: Tensor, numbers: int) -> Tensor:
-    """``run(x)``, for so many rows at a time that they hold about ``numbers`` numbers, which then stay in the cache."""
+def in_chunks(run: Callable[..., Tensor], numbers: int, x: Tensor, *others: Tensor) -> Tensor:
+    """``run(x, ...)``, so many rows at a time that x has about ``numbers`` numbers, which stay in the cache."""
     rows = max(1, numbers // max(1, x[:1].numel()))
-    return run(x) if len(x) <= rows else torch.cat([run(part) for part in x.split(rows)])
+    if len(x) <= rows:
+        return run(x, *others)
+    return torch.cat([run(*part) for part in zip(*(each.split(rows) for each in (x, *others)), strict=True)])

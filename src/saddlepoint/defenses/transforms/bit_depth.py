@@ -14,8 +14,8 @@ from saddlepoint.errors import SettingError, shown
 class BitDepth(Transform):
     """Each feature on 2**depth levels. Any shape; its gradient is 0, and the identity stands in for it.
 
-    ``round``: to the nearest of the levels 0, 1 / (2**depth - 1), ..., 1 of the box, halves to the even one, so that one
-    bit maps 0.5 to 0.  ``truncate``: the upper ``depth`` of 8 bits, the others 0: darker by half a level on average.
+    ``round``: to the nearest of the levels 0, 1 / (2**depth - 1), ..., 1 of the box, halves to the even one: 1 bit maps
+    0.5 to 0.  ``truncate``: the upper ``depth`` of 8 bits, the others 0, which is darker by half a level on average.
 
     Args:  depth: bits, from 1 to 8;  mode: see above;  bounds: the box of the inputs.
 
