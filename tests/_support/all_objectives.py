@@ -53,6 +53,7 @@ def still(teacher):
         "Standard": training.Standard(),
         "Standard at 3": training.Standard(temperature=3.0),
         "Distillation": training.Distillation(teacher=teacher),
+        "ContractivePenalty": training.ContractivePenalty(objective=training.Standard(), weight=0.1),
         "DefensiveDistillation": training.DefensiveDistillation(teacher=teacher, temperature=5.0),
     }
 

@@ -4,6 +4,7 @@ from saddlepoint.defenses.training.checkpoint import Checkpoint as Checkpoint
 from saddlepoint.defenses.training.fit import fit as fit
 from saddlepoint.defenses.training.objectives import AWP as AWP
 from saddlepoint.defenses.training.objectives import Adversarial as Adversarial
+from saddlepoint.defenses.training.objectives import ContractivePenalty as ContractivePenalty
 from saddlepoint.defenses.training.objectives import DefensiveDistillation as DefensiveDistillation
 from saddlepoint.defenses.training.objectives import Distillation as Distillation
 from saddlepoint.defenses.training.objectives import Fast as Fast
@@ -29,6 +30,7 @@ __all__ = [
     "Adam",
     "Adversarial",
     "Checkpoint",
+    "ContractivePenalty",
     "DefensiveDistillation",
     "Distillation",
     "Epoch",

@@ -2,6 +2,7 @@
 
 from saddlepoint.defenses.training.objectives.adversarial import Adversarial as Adversarial
 from saddlepoint.defenses.training.objectives.awp import AWP as AWP
+from saddlepoint.defenses.training.objectives.contractive import ContractivePenalty as ContractivePenalty
 from saddlepoint.defenses.training.objectives.defensive_distillation import (
     DefensiveDistillation as DefensiveDistillation,
 )
@@ -20,6 +21,7 @@ from saddlepoint.defenses.training.objectives.trades import Trades as Trades
 __all__ = [
     "AWP",
     "Adversarial",
+    "ContractivePenalty",
     "DefensiveDistillation",
     "Distillation",
     "FGSMMixed",
