@@ -146,6 +146,7 @@ def evaluate(
     suite: str | Suite | None = None,
     diagnose: bool = False,
     precision: str = "float32",
+    surrogate: Classifier | Mapping[str, Classifier] | None = None,
     out: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -170,6 +171,8 @@ def evaluate(
         precision: "float32" attacks the model as it was given. "auto" first tries, on up to 200 rows, in which form it
             is faster and loses no verdict: channels last, compiled and, if attacks are given and none looks for the
             nearest point, bfloat16. Verdicts are always those of the model as it was given.
+        surrogate: another model of the same inputs and classes, or several by name: from each of them MI-FGSM is
+            transferred after the attacks. An attacker who cannot ask the model may do that much.
         out: folder for ``run.json``, pictures, ``report.html`` and the outcomes of every job: a run that was killed
             goes on where it was when the same call is made again.
         command: recorded as what reproduces the run.
@@ -182,7 +185,7 @@ def evaluate(
         _folder(out)  # told before anything runs
     plan = prepare(
         model, data, ball=ball, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits,
-        suite=suite, diagnose=diagnose, precision=precision,
+        suite=suite, diagnose=diagnose, precision=precision, surrogate=surrogate,
     )  # fmt: skip
     run = complete(plan, out=out, batch_size=batch_size, command=command, progress=progress)
     assert run is not None, "a single process does every job"
@@ -286,6 +289,7 @@ def prepare(
     suite: str | Suite | None = None,
     diagnose: bool = False,
     precision: str = "float32",
+    surrogate: Classifier | Mapping[str, Classifier] | None = None,
 ) -> Plan:
     """The jobs of an evaluation, none of them done; arguments and errors as in :func:`evaluate`."""
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
@@ -308,6 +312,7 @@ def prepare(
         suite=suite,
         probed=diagnostics.WITHIN if diagnose else 0,
         precision=precision,
+        surrogates=surrogate if isinstance(surrogate, Mapping) or surrogate is None else {"surrogate": surrogate},
     )
 
 

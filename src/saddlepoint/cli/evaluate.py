@@ -48,6 +48,9 @@ def evaluate(
     precision: Annotated[
         str, typer.Option(help="float32, or auto: attack in the fastest form that loses no verdict in a short trial.")
     ] = "float32",
+    surrogate: Annotated[
+        str, typer.Option(help="Models to transfer MI-FGSM from, after the attacks; a+b averages their logits.")
+    ] = "",
     dry_run: options.DryRun = False,
     fail_under: Annotated[
         float | None,
@@ -81,9 +84,12 @@ def evaluate(
             )
     with file.at("shard"):
         part = common.shard(shard)
+    with file.at("surrogate"):
+        surrogates = common.words(surrogate) if surrogate else []
     plan = setup.plan(
-        file, models, data, threats, named if by_hand else None, suite=chosen, diagnose=diagnose, precision=precision
-    )
+        file, models, data, threats, named if by_hand else None, suite=chosen, diagnose=diagnose, precision=precision,
+        surrogates=surrogates,
+    )  # fmt: skip
     screen = common.console()
     if dry_run:
         screen.print(common.jobs(plan))

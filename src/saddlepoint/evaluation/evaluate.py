@@ -57,6 +57,7 @@ def evaluate(
     folder: Path | None = None,
     probed: int = 0,
     precision: str = "float32",
+    surrogates: Mapping[str, Classifier] | None = None,
 ) -> Evaluated:
     """Robust accuracy of models under attacks inside balls, each answer judged by independent code.
 
@@ -77,6 +78,7 @@ def evaluate(
         precision: "float32" attacks the models as they were given; "auto" first tries, on up to 200 rows, in which form
             each is faster and loses no verdict: channels last, compiled and, if attacks are given and none looks for
             the nearest point, bfloat16.
+        surrogates: by name: from each of them MI-FGSM is transferred, after the attacks.
 
     Returns:  the record and the pictures.
     Raises:  SettingError, SpecError, DataError, InputError, RadiusError, ModelError, RecordError: each says what to
@@ -84,7 +86,7 @@ def evaluate(
     """
     plan = checked_plan(
         models, data, balls=balls, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits,
-        suite=suite, probed=probed, precision=precision,
+        suite=suite, probed=probed, precision=precision, surrogates=surrogates,
     )  # fmt: skip
     found = run(plan, batch_size=batch_size, draw=draw, command=command, progress=progress, folder=folder)
     assert found is not None, "a single process does every job"
@@ -104,6 +106,7 @@ def checked_plan(
     suite: str | Suite | None = None,
     probed: int = 0,
     precision: str = "float32",
+    surrogates: Mapping[str, Classifier] | None = None,
 ) -> Plan:
     """The jobs of an evaluation, after a look at everything that was given; arguments and errors as in evaluate."""
     if not isinstance(precision, str) or precision not in forms.PRECISIONS:
@@ -113,10 +116,12 @@ def checked_plan(
         suite, attacks = usual(target, balls) if suite is None else suite, DEFAULT
     chosen = None if suite is None else as_suite(suite, target, balls)
     asked.check(models, data, balls, attacks, target=target, seed=seed, batch_size=batch_size, limits=limits)
+    asked.check_surrogates(surrogates or {}, models, data, balls)
     unique = list(dict.fromkeys(balls))
     plan = make_plan(
-        models, data, unique, attacks, target=target, seed=seed, limits=limits, suite=chosen, probed=probed
-    )
+        models, data, unique, attacks, target=target, seed=seed, limits=limits, suite=chosen, probed=probed,
+        surrogates=surrogates,
+    )  # fmt: skip
     if precision == "auto":
         nearest = any(minimal(attack) for _, members in plan.threats for attack in members)  # barely fools, if at all
         plan = replace(plan, forms=forms.offered(data.x.shape, exact=nearest or not named))
