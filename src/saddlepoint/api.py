@@ -149,6 +149,7 @@ def evaluate(
     precision: str = "float32",
     draws: int = 10,
     queries: int = 1000,
+    surrogate: Classifier | Mapping[str, Classifier] | None = None,
     out: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -176,6 +177,8 @@ def evaluate(
         draws, queries: of a model behind transforms (see :meth:`Classifier.prepend`), which is also attacked by one
             who does not know of them, and without gradients, in so many queries. Where a transform is random, attacks
             through it look at means over so many draws.
+        surrogate: another model of the same inputs and classes, or several by name: from each of them MI-FGSM is
+            transferred after the attacks. An attacker who cannot ask the model may do that much.
         out: folder for ``run.json``, pictures, ``report.html`` and the outcomes of every job: a run that was killed
             goes on where it was when the same call is made again.
         command: recorded as what reproduces the run.
@@ -189,6 +192,7 @@ def evaluate(
     plan = prepare(
         model, data, ball=ball, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits,
         suite=suite, diagnose=diagnose, precision=precision, against=Against(draws=draws, queries=queries),
+        surrogate=surrogate,
     )  # fmt: skip
     run = complete(plan, out=out, batch_size=batch_size, command=command, progress=progress)
     assert run is not None, "a single process does every job"
@@ -293,6 +297,7 @@ def prepare(
     diagnose: bool = False,
     precision: str = "float32",
     against: Against | None = Against(),
+    surrogate: Classifier | Mapping[str, Classifier] | None = None,
 ) -> Plan:
     """The jobs of an evaluation, none of them done; arguments and errors as in :func:`evaluate`.
 
@@ -319,6 +324,7 @@ def prepare(
         probed=diagnostics.WITHIN if diagnose else 0,
         precision=precision,
         against=against,
+        surrogates=surrogate if isinstance(surrogate, Mapping) or surrogate is None else {"surrogate": surrogate},
     )
 
 

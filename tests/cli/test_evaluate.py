@@ -278,3 +278,11 @@ def test_an_unknown_precision_is_refused_and_the_file_named(command, refused, sm
     assert "precision='bfloat16' must be one of 'float32', 'auto'" in refused(*small, "--precision", "bfloat16")
     (folder / "run.yaml").write_text("precision: half\n", encoding="utf-8")
     assert "run.yaml: precision: " in refused(*small, "--config", "run.yaml")
+
+
+def test_a_surrogate_or_the_mean_of_two_is_transferred_from(command, folder):
+    words = ["evaluate", "py:ownnets:net", "mnist10k:test", "--rows", "20", "--attacks", "fgsm", "--eps", "0.1"]
+    done = command(*words, "--no-diagnose", "--surrogate", "zoo:mnist-standard,zoo:mnist-standard+zoo:mnist-pgd")
+    assert done.code == 0, done.err
+    assert "mi-fgsm from zoo:mnist-standard" in done.out
+    assert "mi-fgsm from zoo:mnist-standard+zoo:mnist-pgd" in done.out

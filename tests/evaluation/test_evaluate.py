@@ -302,3 +302,35 @@ def test_bad_settings_are_refused_even_if_no_row_is_left_to_attack(models, data)
         evaluate(first, wrong, balls=[Linf(0.1)], attacks=["fgsm"], target="ten")
     with pytest.raises(RadiusError, match="8/255"):
         evaluate(first, wrong, balls=[Linf(8.0)], attacks=["fgsm"])
+
+
+def test_a_surrogate_adds_its_transferred_points_after_the_attacks(models, data, make_net):
+    other = Classifier(make_net(3))
+    run = evaluate({"first": models["first"]}, data, balls=[BALLS[0]], attacks=["fgsm"], surrogates={"zoo:x": other})
+    (threat,) = run.record.models[0].threats
+    assert [attack.name for attack in threat.attacks] == ["fgsm", "mi-fgsm from zoo:x"]
+    blind = threat.attacks[1]
+    assert blind.forwards + blind.backwards > 0
+    assert blind.settings["surrogate"]["fingerprint"] == other.fingerprint
+    assert other.meter.backwards == blind.backwards
+    left_out = evaluate({"first": models["first"]}, data, balls=[BALLS[0]], attacks=["fgsm"])
+    assert left_out.record.models[0].threats[0].attacks[0].verdicts == threat.attacks[0].verdicts
+
+
+def test_a_suite_with_a_surrogate_is_not_called_by_the_name_of_the_suite_alone(models, data, make_net):
+    run = evaluate({"first": models["first"]}, data, balls=[BALLS[0]], surrogates={"b": Classifier(make_net(3))})
+    assert run.record.spec["suite"] == "cascade-1 and transfer from b"
+    assert run.record.models[0].threats[0].attacks[-1].name == "mi-fgsm from b"
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_surrogates_that_do_not_go_with_the_models_are_refused(models, data):
+    def ask(surrogates, balls=BALLS):
+        evaluate(models, data, balls=balls, attacks=["ddn"] if balls is not BALLS else ["fgsm"], surrogates=surrogates)
+
+    with pytest.raises(SettingError, match="the surrogate s has 3 classes, first 4"):
+        ask({"s": Classifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)))})
+    with pytest.raises(SettingError, match="does not go with a surrogate; give Linf, L2 or L1 with a radius"):
+        ask({"s": models["second"]}, [L2(math.inf)])
+    with pytest.raises(SettingError, match="the surrogate s is on meta, first on cpu"):
+        ask({"s": Classifier(lambda x: x, device="meta")})

@@ -57,6 +57,9 @@ def evaluate(
         int, typer.Option(help="Behind a random filter: draws over which looks at the model are averaged.")
     ] = 10,
     queries: Annotated[int, typer.Option(help="Behind filters: queries of the attack without gradients.")] = 1000,
+    surrogate: Annotated[
+        str, typer.Option(help="Models to transfer MI-FGSM from, after the attacks; a+b averages their logits.")
+    ] = "",
     dry_run: options.DryRun = False,
     fail_under: Annotated[
         float | None,
@@ -92,6 +95,8 @@ def evaluate(
         against = Against(draws=draws, queries=queries)
     with file.at("shard"):
         part = common.shard(shard)
+    with file.at("surrogate"):
+        surrogates = common.words(surrogate) if surrogate else []
     plan = setup.plan(
         file,
         models,
@@ -102,6 +107,7 @@ def evaluate(
         diagnose=diagnose,
         precision=precision,
         against=against,
+        surrogates=surrogates,
     )
     screen = common.console()
     if dry_run:

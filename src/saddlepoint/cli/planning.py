@@ -19,6 +19,7 @@ from saddlepoint.evaluation.ensembles import Suite, as_suite, usual
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.rounding import require_images
 from saddlepoint.evaluation.suites import Named, build, needs_eps
+from saddlepoint.models import ensemble
 from saddlepoint.problem import Limits
 from saddlepoint.solve import Attack
 
@@ -66,6 +67,7 @@ class Setup:
         diagnose: bool = False,
         precision: str = "float32",
         against: Against | None = None,
+        surrogates: Sequence[str] = (),
     ) -> Plan:
         """Load the data, which may have to be images, and the models, and plan the jobs."""
         with file.at("threads"):
@@ -82,10 +84,13 @@ class Setup:
                 if model.name in loaded:
                     raise SpecError(f"the name {model.name!r} stands here twice; give each model its own")
                 loaded[model.name] = load_model(model.spec, weights=model.weights, device=device)
+        with file.at("surrogate"):
+            blind = {name: averaged(name, device) for name in surrogates}
         with file.at():
             return prepare(
                 loaded, rows, ball=balls, attacks=attacks, target=self.target, seed=self.seed, batch_size=size,
                 limits=limits, suite=suite, diagnose=diagnose, precision=precision, against=against,
+                surrogate=blind,
             )  # fmt: skip
 
     def _limits(self, file: Given) -> Limits:
@@ -104,6 +109,13 @@ class Setup:
             if not 1 <= self.rows <= len(data):
                 raise DataError(f"--rows {self.rows} must lie in [1, {len(data)}], the rows of {data.name}")
         return data[: self.rows]
+
+
+def averaged(spec: str, device: str | None) -> Classifier:
+    """The model of a spec; of several joined by + the mean of their logits."""
+    parts = spec.split("+")
+    members = [load_model(part, device=device) for part in parts]
+    return members[0] if len(members) == 1 else ensemble(members)
 
 
 def data_set(file: Given, spec: str, data_dir: Path | None) -> Dataset:

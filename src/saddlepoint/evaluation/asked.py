@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from saddlepoint.balls import Ball
+from saddlepoint.balls import L0, Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, DataError, SettingError, is_text, shown
 from saddlepoint.evaluation.suites import Named, needs_eps
+from saddlepoint.models import ensemble
 from saddlepoint.noise import Noise
 from saddlepoint.problem import Limits
 from saddlepoint.solve import Attack
@@ -63,6 +64,39 @@ def check_labels(data: Dataset, name: str, classes: int) -> None:
             f"the labels of {data.name} run up to class {highest}, {name} has classes 0 to {classes - 1}; give rows of "
             "these classes, or a model of all"
         )
+
+
+def check_surrogates(
+    surrogates: Mapping[str, Classifier], models: Mapping[str, Classifier], data: Dataset, balls: Sequence[Ball]
+) -> None:
+    """Refuse surrogates from which nothing can be transferred; arguments as in evaluate."""
+    for name, surrogate in surrogates.items():
+        if not is_text(name) or not name or not isinstance(surrogate, Classifier):
+            raise ArgumentTypeError(
+                f"surrogate {shown(name)} is {type(surrogate).__name__}; give a saddlepoint.Classifier, or several by "
+                "name"
+            )
+        for ball in balls:
+            if math.isinf(float(ball.eps)) or isinstance(ball, L0):
+                raise SettingError(f"{ball!r} does not go with a surrogate; give Linf, L2 or L1 with a radius")
+        for called, model in models.items():
+            if surrogate.device != model.device:
+                raise SettingError(
+                    f"the surrogate {name} is on {surrogate.device}, {called} on {model.device}; load both on one "
+                    "device"
+                )
+            counts = [each.num_classes for each in (_looked(surrogate, model, data), _looked(model, model, data))]
+            if counts[0] != counts[1]:
+                raise SettingError(
+                    f"the surrogate {name} has {counts[0]} classes, {called} {counts[1]}; give one of the same"
+                )
+
+
+def _looked(model: Classifier, of: Classifier, data: Dataset) -> Classifier:
+    """A twin, in the bounds of another, that has answered once."""
+    twin = (model if model.bounds == of.bounds else ensemble([model], bounds=of.bounds)).uncounted()
+    twin.predict(data.x[:1].to(of.device))
+    return twin
 
 
 def _check_ball(ball: object) -> None:

@@ -59,6 +59,7 @@ def evaluate(
     probed: int = 0,
     precision: str = "float32",
     against: Against | None = Against(),
+    surrogates: Mapping[str, Classifier] | None = None,
 ) -> Evaluated:
     """Robust accuracy of models under attacks inside balls, each answer judged by independent code.
 
@@ -81,6 +82,7 @@ def evaluate(
             the nearest point, bfloat16.
         against: how models behind transforms are attacked beside: without knowing of them, and without gradients; where
             one is random, on means over draws. None attacks them as all others.
+        surrogates: by name: from each of them MI-FGSM is transferred, after the attacks.
 
     Returns:  the record and the pictures.
     Raises:  SettingError, SpecError, DataError, InputError, RadiusError, ModelError, RecordError: each says what to
@@ -88,7 +90,7 @@ def evaluate(
     """
     plan = checked_plan(
         models, data, balls=balls, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits,
-        suite=suite, probed=probed, precision=precision, against=against,
+        suite=suite, probed=probed, precision=precision, against=against, surrogates=surrogates,
     )  # fmt: skip
     found = run(plan, batch_size=batch_size, draw=draw, command=command, progress=progress, folder=folder)
     assert found is not None, "a single process does every job"
@@ -109,6 +111,7 @@ def checked_plan(
     probed: int = 0,
     precision: str = "float32",
     against: Against | None = Against(),
+    surrogates: Mapping[str, Classifier] | None = None,
 ) -> Plan:
     """The jobs of an evaluation, after a look at everything that was given; arguments and errors as in evaluate."""
     if not isinstance(precision, str) or precision not in forms.PRECISIONS:
@@ -118,6 +121,7 @@ def checked_plan(
         suite, attacks = usual(target, balls) if suite is None else suite, DEFAULT
     chosen = None if suite is None else as_suite(suite, target, balls)
     asked.check(models, data, balls, attacks, target=target, seed=seed, batch_size=batch_size, limits=limits)
+    asked.check_surrogates(surrogates or {}, models, data, balls)
     unique = list(dict.fromkeys(balls))
     plan = make_plan(
         models,
@@ -130,6 +134,7 @@ def checked_plan(
         suite=chosen,
         probed=probed,
         against=against,
+        surrogates=surrogates,
     )
     if precision == "auto":
         nearest = any(minimal(attack) for _, members in plan.threats for attack in members)  # barely fools, if at all

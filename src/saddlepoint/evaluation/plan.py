@@ -22,7 +22,7 @@ from saddlepoint.evaluation.doctor import glance
 from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.findings import in_training, of_logits, twice
 from saddlepoint.evaluation.precision import FLOAT32, Form
-from saddlepoint.evaluation.suites import Named, build, described, recognisable
+from saddlepoint.evaluation.suites import Named, build, described, recognisable, transferred
 from saddlepoint.problem import Limits
 from saddlepoint.records import NUMERICS_VERSION, Finding
 from saddlepoint.solve import Attack
@@ -249,19 +249,23 @@ def make_plan(
     suite: Suite | None = None,
     probed: int = 0,
     against: Against | None = None,
+    surrogates: Mapping[str, Classifier] | None = None,
 ) -> Plan:
     """The plan of an evaluation; each model is examined on a few rows: whether it is random, and see doctor.glance."""
+    blind = surrogates or {}
 
     def members(ball: Ball) -> Sequence[Attack]:
         if suite is not None:
-            return suite.members(ball)
-        return [build(attack, ball) if isinstance(attack, str | Mapping) else attack for attack in attacks]
+            own = suite.members(ball)
+        else:
+            own = [build(attack, ball) if isinstance(attack, str | Mapping) else attack for attack in attacks]
+        return [*own, *(transferred(ball, surrogate, name) for name, surrogate in blind.items())]
 
     threats = [(ball, members(ball)) for ball in balls]
     subjects = [_subject(name, model, data) for name, model in models.items()]
     ranges = [range(i, min(i + ROWS, len(data))) for i in range(0, len(data), ROWS)]
     pieces = [(rows, _rows(data, rows)) for rows in ranges]
-    name = None if suite is None else suite.name
+    name = None if suite is None else suite.name + "".join(f" and transfer from {source}" for source in blind)
     return Plan(data, subjects, threats, target, seed, limits, pieces, suite=name, probed=probed, against=against)
 
 

@@ -74,6 +74,12 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
     return library.Bisect(attack=attack, **around) if bisect else attack
 
 
+def transferred(ball: Ball, surrogate: Classifier, source: str) -> Attack:
+    """MI-FGSM made on a surrogate, every step of it, and judged on the model."""
+    attack = library.MIFGSM(ball=ball, keep=Keep.MAX_LOSS)
+    return library.Transferred(attack=attack, surrogate=surrogate, source=source)
+
+
 def minimal(attack: Attack) -> bool:
     """Whether an attack looks for the nearest point that fools, so that its distances mean something."""
     return _keep(attack) is Keep.MIN_DISTANCE

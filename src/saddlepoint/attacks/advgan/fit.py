@@ -145,5 +145,10 @@ def _check_integers(settings: object, **least: int) -> None:
 def _check_numbers(settings: object, **positive: bool) -> None:
     for name, strict in positive.items():
         value = getattr(settings, name)
-        if isinstance(value, bool) or not is_number(value) or not (value > 0 if strict else value >= 0) or value == math.inf:
+        if (
+            isinstance(value, bool)
+            or not is_number(value)
+            or not (value > 0 if strict else value >= 0)
+            or value == math.inf
+        ):
             raise SettingError(f"{name}={shown(value)} must be a finite number {'> 0' if strict else '>= 0'}")

@@ -26,7 +26,10 @@ class Norm(nn.Module):
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.scale, self.shift = nn.Parameter(torch.ones(classes, features)), nn.Parameter(torch.zeros(classes, features))
+        self.scale, self.shift = (
+            nn.Parameter(torch.ones(classes, features)),
+            nn.Parameter(torch.zeros(classes, features)),
+        )
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Normalised x (n, c, h, w) or (n, c);  t: (n,) classes."""
@@ -140,7 +143,10 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (n, m) of inputs (n, *shape)."""
-        inner, t = _padded(x, 8) if self.image else x.flatten(1), torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        inner, t = (
+            _padded(x, 8) if self.image else x.flatten(1),
+            torch.zeros(len(x), dtype=torch.int64, device=x.device),
+        )
         for i, layer in enumerate(self.layers):
             inner = layer(inner)
             inner = functional.leaky_relu(self.norms[i - 1](inner, t) if i else inner, 0.2)
