@@ -39,7 +39,7 @@ def tile(x: Tensor, side: int) -> Image.Image:
 
 
 def line(model: sp.Classifier, data: sp.Dataset, found: Universal, title: str) -> Image.Image:
-    """The perturbation on a scale from -eps (black) to eps (white), and the first row of some classes without and with it."""
+    """The perturbation, from -eps (black) to eps (white), and one row of some classes without and with it."""
     card = Image.new("RGB", (2 * EDGE + LARGE + SHOWN * (TILE + GAP) + GAP, LARGE + 92), WHITE)
     draw, right = ImageDraw.Draw(card), model.predict(data.x) == data.y
     put(card, tile(found.v[0] / (2 * float(found.ball.eps)) + 0.5, LARGE), EDGE, 44)
@@ -55,7 +55,9 @@ def line(model: sp.Classifier, data: sp.Dataset, found: Universal, title: str) -
         left = EDGE + LARGE + 2 * GAP + i * (TILE + GAP)
         put(card, tile(x[i], TILE), left, 44)
         put(card, tile(after[i], TILE), left, 44 + LARGE - TILE)
-        before, then = data.classes[i], data.classes[said[i]]
+        before, then = (
+            name if len(name) < 12 else f"{name[:9]}..." for name in (data.classes[i], data.classes[said[i]])
+        )
         text(draw, left, 44 + TILE + 1, before, MUTED)
         text(draw, left, 48 + LARGE, then, MUTED if said[i] == i else (160, 0, 30))
     return card

@@ -5,6 +5,7 @@ import inspect
 from rich.table import Table
 from rich.text import Text
 
+from saddlepoint.attacks import Universal
 from saddlepoint.cli import common
 from saddlepoint.data import data_specs
 from saddlepoint.defenses.training.recipes import recipes
@@ -12,12 +13,14 @@ from saddlepoint.evaluation import attack_classes
 from saddlepoint.evaluation.ensembles import SUITES
 from saddlepoint.models import zoo_card, zoo_names
 
+_FILE = "universal:PATH"
+
 
 def listing() -> None:
     """Attacks, models, data sets and training recipes that can be named on the command line."""
     screen = common.console()
     for title, rows in (
-        ("attacks", [(name, _first_line(cls)) for name, cls in sorted(attack_classes().items())]),
+        ("attacks", [(name, _first_line(cls)) for name, cls in sorted({**attack_classes(), _FILE: Universal}.items())]),
         ("suites", [(name, suite.about) for name, suite in SUITES.items()]),
         ("norms", [(name, _first_line(cls)) for name, cls in common.BALLS.items()]),
         ("models", [(f"zoo:{name}", str(zoo_card(name).get("description", ""))) for name in zoo_names()]),
