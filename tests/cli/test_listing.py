@@ -11,7 +11,7 @@ def test_everything_that_can_be_named_is_listed(command):
     assert done.code == 0
     lines = [line.split() for line in done.out.splitlines() if line.split()]
     first = {line[0] for line in lines}
-    assert set(attack_classes()) <= first
+    assert {*attack_classes(), "universal:PATH"} <= first
     assert {"linf", "l2"} <= first
     assert {f"zoo:{name}" for name in zoo_names()} <= first
     assert set(data_specs()) <= first

@@ -5,7 +5,7 @@ import inspect
 from rich.table import Table
 from rich.text import Text
 
-from saddlepoint.attacks import MIFGSM
+from saddlepoint.attacks import MIFGSM, Universal
 from saddlepoint.cli import common
 from saddlepoint.data import data_specs
 from saddlepoint.defenses.training.recipes import recipes
@@ -14,12 +14,14 @@ from saddlepoint.evaluation.ensembles import SUITES
 from saddlepoint.evaluation.suites import PRESETS
 from saddlepoint.models import zoo_card, zoo_names
 
+_FILE = "universal:PATH"
+
 
 def listing() -> None:
     """Attacks, models, data sets and training recipes that can be named on the command line."""
     screen = common.console()
     for title, rows in (
-        ("attacks", [(name, _first_line(cls)) for name, cls in sorted(attack_classes().items())]),
+        ("attacks", [(name, _first_line(cls)) for name, cls in sorted({**attack_classes(), _FILE: Universal}.items())]),
         (f"{MIFGSM.name}, for points that are to fool other models", [(name, _told(name)) for name in PRESETS]),
         ("suites", [(name, suite.about) for name, suite in SUITES.items()]),
         ("norms", [(name, _first_line(cls)) for name, cls in common.BALLS.items()]),

@@ -10,7 +10,7 @@ from rich.text import Text
 from saddlepoint.attacks import UniversalPerturbation
 from saddlepoint.attacks.universal import RULES, Universal
 from saddlepoint.cli import common, given, options, planning
-from saddlepoint.errors import DataError, SettingError, unknown
+from saddlepoint.errors import DataError, SettingError, SpecError, unknown
 from saddlepoint.models import load_model
 from saddlepoint.noise import Noise
 
@@ -51,6 +51,8 @@ def universal(
     with file.at("norm"):
         common.check_norm(norm)
     with file.at("eps"):
+        if not eps:
+            raise SpecError(f"{file.prefix}--eps is missing: the radius in input units, such as --eps 0.2 or 10/255")
         ball = common.BALLS[norm](common.number(eps))
     with file.at():
         attack = UniversalPerturbation(ball=ball, rule=RULES[rule](), rate=rate, epochs=epochs, target=target)

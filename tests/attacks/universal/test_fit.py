@@ -5,16 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import universal_script
 from torch import nn
 
-from saddlepoint import L1, L2, Classifier, Linf, Noise
+from saddlepoint import L1, L2, Bounds, Classifier, Linf, Noise
 from saddlepoint.attacks import DDN, PGD, DeepFool, UniversalPerturbation
 from saddlepoint.attacks.universal import Ascent, Minibatch, Sequential, checkpoint
+from saddlepoint.attacks.universal.task import Task
 from saddlepoint.errors import ArgumentTypeError, InputError, RadiusError, RecordError, SettingError
 
 RULES = [Sequential(), Minibatch(size=16), Ascent(size=16)]
@@ -27,7 +27,7 @@ def task():
 
 
 def one_by_one(model, x, ball, *, seed, epochs, rate, target=None):
-    """Algorithm 1 as it stands: every row alone, with a model call of its own. Returns v, and the rate of each epoch."""
+    """Algorithm 1 as it stands: every row alone, with model calls of its own. Returns v, and the rate of each epoch."""
     y, v, rates, best = model.predict(x), torch.zeros_like(x[:1]), [], torch.zeros_like(x[:1])
     attack = DeepFool(steps=8) if target is None else DDN(steps=20)
     rows = torch.arange(len(x))
@@ -44,7 +44,7 @@ def one_by_one(model, x, ball, *, seed, epochs, rate, target=None):
             found = attack(model, point, y[i : i + 1], target=goal, noise=Noise(seed, torch.tensor([i])))
             if found.success:
                 v = v + (found.x - point)
-                v = v.clamp(-ball.eps, ball.eps) if isinstance(ball, Linf) else ball.project(v, 0 * v, model.bounds_v)
+                v = v.clamp(-ball.eps, ball.eps) if isinstance(ball, Linf) else ball.project(v, 0 * v, Bounds(-1, 1))
         said = model.predict((x[rows] + v).clamp(0, 1))
         rates.append((said != y[rows] if target is None else said == target).double().mean().item())
         best = v if rates[-1] == max(rates) and rates.count(rates[-1]) == 1 else best
@@ -53,30 +53,29 @@ def one_by_one(model, x, ball, *, seed, epochs, rate, target=None):
     return best, rates
 
 
-@pytest.mark.parametrize("ahead", [1, 5, 64])
-@pytest.mark.parametrize("ball", BALLS, ids=["linf", "l2"])
-@pytest.mark.parametrize("target", [None, 1])
-def test_looking_ahead_equals_the_loop_over_single_rows_bit_for_bit(task, ahead, ball, target):
+@pytest.mark.parametrize(
+    ("ball", "target", "ahead"),
+    [(BALLS[0], None, 1), (BALLS[0], None, 5), (BALLS[0], None, 64), (BALLS[1], None, 64), (BALLS[0], 1, 64)],
+)
+def test_looking_ahead_equals_the_loop_over_single_rows_bit_for_bit(task, ball, target, ahead):
     model, x = task  # a convolution in float32: its kernels round differently for other batch sizes
-    model.bounds_v = type(model.bounds)(-1, 1)
+    x = x[: 40 if target is None else 20]
     rule = Sequential(ahead=ahead)
-    found = UniversalPerturbation(ball=ball, rule=rule, epochs=3, rate=1.0, target=target).fit(model, x, noise=Noise(3))
-    v, rates = one_by_one(model, x, ball, seed=3, epochs=3, rate=1.0, target=target)
+    found = UniversalPerturbation(ball=ball, rule=rule, epochs=2, rate=1.0, target=target).fit(model, x, noise=Noise(3))
+    v, rates = one_by_one(model, x, ball, seed=3, epochs=2, rate=1.0, target=target)
     assert len(rates) == found.fitted.epochs
     assert found.fitted.rate == max(rates) > 0
     assert torch.equal(found.v, v)
 
 
-def test_looking_ahead_saves_forward_passes_of_single_rows(task):
+def test_rows_that_are_fooled_are_skipped_together(task):
     model, x = task
-    calls = []
+    found = UniversalPerturbation(ball=Linf(0.3), epochs=1).fit(model, x)
+    fooled = model.predict((x + found.v).clamp(0, 1)) != model.predict(x)
+    work, calls = Task.of(model, x[fooled].repeat(3, 1, 1, 1)[:40], None, Linf(0.3), Noise(), ""), []
     model.module.register_forward_pre_hook(lambda module, args: calls.append(len(args[0])))
-    for ahead in (1, 64):
-        calls.clear()
-        UniversalPerturbation(ball=Linf(0.2), rule=Sequential(ahead=ahead), epochs=1).fit(model, x)
-        if ahead == 1:
-            alone = len(calls)
-    assert len(calls) < 0.7 * alone
+    assert Sequential(ahead=16).step(work, found.v, torch.arange(40), 0) == (found.v, 40)
+    assert calls == [4, 8, 16, 12]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -84,10 +83,10 @@ def test_looking_ahead_saves_forward_passes_of_single_rows(task):
 def test_every_rule_beats_noise_of_the_same_size_on_rows_that_it_has_not_seen(task, rule, ball):
     model, x = task
     fit, held_out = x[:40], x[40:]
-    found = UniversalPerturbation(ball=ball, rule=rule).fit(model, fit, held_out=held_out)
+    found = UniversalPerturbation(ball=ball, rule=rule, epochs=4).fit(model, fit, held_out=held_out)
     random = found.v.clone().copy_(ball.eps * ball.steepest_step(Noise(1).normal(found.v).sign()))
     noise = (model.predict((held_out + random).clamp(0, 1)) != model.predict(held_out)).double().mean().item()
-    assert found.fitted.held_out_rate >= max(2 * noise, 0.3)
+    assert found.fitted.held_out_rate >= max(2 * noise, 0.2)
     assert found.fitted.held_out_rate == found.fooling_rate(model, held_out)
     assert found.fitted.rate == found.fooling_rate(model, fit)
     assert ball.distance(found.v, 0 * found.v) <= ball.eps * (1 + 1e-6)
@@ -97,20 +96,20 @@ def test_every_rule_beats_noise_of_the_same_size_on_rows_that_it_has_not_seen(ta
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_target_is_what_the_rows_are_called(task, rule):
     model, x = task
-    target = int(model.predict(x).mode().values) - 1  # not the commonest
-    found = UniversalPerturbation(ball=Linf(0.25), rule=rule, target=target % 4).fit(model, x)
-    others = model.predict(x) != target % 4
+    target = int(model.predict(x).bincount(minlength=4).argsort()[-2])  # the second most common
+    found = UniversalPerturbation(ball=Linf(0.25), rule=rule, target=target).fit(model, x)
+    others = model.predict(x) != target
     assert found.fitted.rows == others.sum() < len(x)
-    said = model.predict((x[others] + found.v).clamp(0, 1)) == target % 4
+    said = model.predict((x[others] + found.v).clamp(0, 1)) == target
     assert found.fitted.rate == said.double().mean() >= 0.5
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_it_stops_at_the_rate(task, rule):
     model, x = task
-    long = UniversalPerturbation(ball=Linf(0.08), rule=rule, rate=1.0, epochs=4).fit(model, x)
-    short = UniversalPerturbation(ball=Linf(0.08), rule=rule, rate=0.05, epochs=4).fit(model, x)
-    assert (short.fitted.epochs, long.fitted.epochs) == (1, 4)
+    long = UniversalPerturbation(ball=Linf(0.08), rule=rule, rate=1.0, epochs=2).fit(model, x)
+    short = UniversalPerturbation(ball=Linf(0.08), rule=rule, rate=0.05, epochs=2).fit(model, x)
+    assert (short.fitted.epochs, long.fitted.epochs) == (1, 2)
     assert 0.05 <= short.fitted.rate <= long.fitted.rate < 1
 
 
@@ -170,7 +169,7 @@ def test_rows_without_a_finite_output_are_passed_over(rule):
 def test_rows_with_the_same_ids_are_seen_in_the_same_order(task):
     model, x = task
     rows, turned = torch.arange(100, 160), torch.randperm(60)
-    attack = UniversalPerturbation(ball=Linf(0.08), epochs=2)
+    attack = UniversalPerturbation(ball=Linf(0.08), epochs=1)
     first = attack.fit(model, x, noise=Noise(0, rows))
     second = attack.fit(model, x[turned], noise=Noise(0, rows[turned]))
     assert torch.equal(first.v, second.v)
@@ -204,21 +203,20 @@ class Scale(nn.Module):
 
 
 @pytest.mark.parametrize("rule", universal_script.RULE)
-def test_killed_and_resumed_it_ends_with_the_same_bytes(tmp_path, rule):
-    script = Path(universal_script.__file__)
+def test_killed_and_resumed_it_ends_with_the_same_bytes(tmp_path, monkeypatch, rule):
+    monkeypatch.setattr(checkpoint, "_EVERY", checkpoint._EVERY)  # the script changes it
     whole, part, kept = (tmp_path / name for name in ("whole.safetensors", "part.safetensors", "kept"))
-    run = [sys.executable, "-W", "error", str(script)]
-    subprocess.run([*run, str(whole), rule], check=True)
-    killed = []
-    while not part.exists():
-        with subprocess.Popen([*run, str(part), rule, str(kept)], stdout=subprocess.PIPE, text=True) as process:
-            for i, line in enumerate(process.stdout):
-                if i == 4 and len(killed) < 2:
-                    os.kill(process.pid, signal.SIGKILL)
-                    killed.append(int(line))
-        assert process.returncode == (0 if part.exists() else -signal.SIGKILL)
-    assert len(killed) == 2
-    assert killed[0] < killed[1], "the second run went on where the first was"
+    universal_script.main(whole, rule)
+    run = [sys.executable, "-W", "error", universal_script.__file__, part, rule, kept]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, text=True) as process:
+        for i, _ in enumerate(process.stdout):
+            if i == 4:
+                os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert kept.exists()
+    assert not part.exists()
+    again = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True)
+    assert int(again.stdout.split()[0]) > 4, "it went on where it was"
     assert part.read_bytes() == whole.read_bytes()
     assert not kept.exists()
 

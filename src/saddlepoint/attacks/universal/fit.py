@@ -75,8 +75,8 @@ class UniversalPerturbation:
                 from it after a kill, to the same bytes.
             progress: told (rows seen, rows at most, rate of the last epoch) every time v may have moved.
 
-        Raises:  InputError, RadiusError, ModelError for inputs that cannot be attacked;  RecordError for a checkpoint of
-            another fit, or one that cannot be written.
+        Raises:  InputError, RadiusError, ModelError for inputs that cannot be attacked;  RecordError for a checkpoint
+            of another fit, or one that cannot be written.
         """
         before = model.meter.forwards, model.meter.backwards
         with model.frozen():

@@ -26,7 +26,7 @@ class Rule(Protocol):
         """What the file of a fitted perturbation calls it."""
 
     def step(self, task: Task, v: Tensor, order: Labels, start: int) -> tuple[Tensor, int]:
-        """The next perturbation v (1, *f), and the place in ``order`` (n,) of the first row that it has not seen yet."""
+        """The next perturbation v (1, *f), and the place in ``order`` (n,) of the first row not seen yet."""
 
 
 @final
@@ -100,7 +100,7 @@ class Minibatch:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Ascent:
-    """Stochastic gradient ascent: v <- P(v + step_size d(g)), g the gradient of the mean of min(loss, clip) over a block.
+    """Gradient ascent: v <- P(v + step_size d(g)), g the gradient of the mean of min(loss, clip) over a block.
 
     d is the steepest step of the ball: the sign in Linf, g / |g|_2 in L2. The loss is the cross-entropy away from what
     the model says, or towards the target. The clip keeps a few rows that are fooled beyond doubt from outweighing all

@@ -67,7 +67,8 @@ class Task:
 
     def points(self, v: Tensor, rows: Labels) -> Tensor:
         """These rows with v added, in the box."""
-        return (self.x[rows] + v).clamp_(self.model.bounds.lower, self.model.bounds.upper)
+        points: Tensor = self.x[rows] + v
+        return points.clamp_(self.model.bounds.lower, self.model.bounds.upper)
 
     def goal(self, rows: Labels) -> Labels | None:
         """The target of these rows, or None."""
@@ -81,8 +82,8 @@ class Task:
         """The fooled rows whose margin no rounding of the model can undo: half of its digits."""
         precise = (logits.dtype, self.model.dtype or logits.dtype, self.model.autocast or logits.dtype)
         slack = max(torch.finfo(dtype).eps for dtype in precise) ** 0.5
-        past = margin(logits, self.y[rows], self.goal(rows)) > slack * logits.abs().amax(1)
-        return self.fooled(logits, rows) & past
+        past: Mask = margin(logits, self.y[rows], self.goal(rows)) > slack * logits.abs().amax(1)
+        return past & self.fooled(logits, rows)
 
     def logits(self, points: Batch) -> Logits:
         """Without gradient."""
