@@ -23,6 +23,7 @@ DEFAULT = ("fgsm", "bim", "mi-fgsm", "pgd", "illc")
 LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (cross_entropy, difference_of_logits_ratio, margin)}
 _OURS = ("ball", "keep")  # set by the evaluation
 _BISECT = "-bisect"
+_FILES = {"advgan": library.AdvGANAttack}  # attacks that were fitted, and are named with their file: advgan:PATH
 
 
 def attack_classes() -> dict[str, type[IterativeAttack[Any]]]:
@@ -37,15 +38,18 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
     Args:
         named: a name, or a mapping of ``name`` and fields of the attack. Numbers may be text, such as "8/255", and a
             loss is given by its name. ``pgd-bisect`` looks for the smallest radius at which ``pgd`` fools, from that of
-            the ball down; it takes the settings of ``pgd``, and ``rounds``.
+            the ball down; it takes the settings of ``pgd``, and ``rounds``. ``advgan:PATH`` is the attack that was
+            fitted and saved in that file; it has its own ball, and no settings.
         keep: which point of a row is returned; a row leaves at its first success. An attack made for the least distance
             always returns its nearest point within eps.
 
     Raises:
         SpecError: for an unknown name, setting or loss, with the nearest ones.
-        SettingError: for a value of the wrong type, or outside its range.
+        SettingError: for a value of the wrong type, or outside its range;  RecordError: for a file that is none.
     """
     given = {"name": named} if isinstance(named, str) else dict(named)
+    if _in_file(named):
+        return _loaded(given, ball)
     name, own = _named(named)
     del given["name"]
     bisect = name.endswith(_BISECT)
@@ -75,6 +79,8 @@ def needs_eps(attack: Named | Attack) -> bool:
     Raises:  SpecError for an unknown name.
     """
     if isinstance(attack, str | Mapping):
+        if _in_file(attack):
+            return True
         name, own = _named(attack)
         return name.endswith(_BISECT) or not _nearest(own)
     return isinstance(attack, library.Bisect) or not minimal(attack)
@@ -89,7 +95,7 @@ def described(attack: Attack) -> dict[str, Any]:
 
 def recognisable(attack: Attack) -> bool:
     """Whether the description of an attack says all that it does: not of a function, or an object from elsewhere."""
-    if isinstance(attack, IterativeAttack):
+    if isinstance(attack, (IterativeAttack, *_FILES.values())):
         return True
     if not type(attack).__module__.startswith("saddlepoint."):
         return False
@@ -107,7 +113,9 @@ def settings(attack: Attack) -> dict[str, Any]:
 def _fields(value: object) -> dict[str, Any]:
     """The fields of a dataclass; none of anything else."""
     return (
-        {f.name: getattr(value, f.name) for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else {}
+        {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata.get("told", True)}
+        if dataclasses.is_dataclass(value)
+        else {}
     )
 
 
@@ -143,6 +151,25 @@ def _named(named: Named) -> tuple[str, type[IterativeAttack[Any]]]:
     if name not in known:
         raise unknown("attack", name, known)
     return name, known[name]
+
+
+def _in_file(named: Named) -> bool:
+    """Whether a name is that of an attack that was fitted, with its file."""
+    name = named if isinstance(named, str) else named.get("name")
+    return isinstance(name, str) and ":" in name and name.partition(":")[0] in _FILES
+
+
+def _loaded(given: Mapping[str, Any], ball: Ball) -> Attack:
+    """The attack of a file, which must be made for that ball."""
+    if odd := next((str(key) for key in given if key != "name"), None):
+        raise SpecError(f"{given['name']} has no setting {odd!r}: it was fitted, and is applied as it is")
+    kind, _, path = given["name"].partition(":")
+    found = _FILES[kind].load(path)
+    if found.ball != ball:
+        raise SettingError(
+            f"{given['name']} was fitted for {found.ball!r}, not for {ball!r}; give it its own norm and eps"
+        )
+    return found
 
 
 def _nearest(cls: type[IterativeAttack[Any]]) -> bool:

@@ -84,8 +84,8 @@ class AdvGAN:
     epochs: int = 60
     batch_size: int = 128
     rate: float = 1e-3
-    width: int = 8
-    blocks: int = 4
+    width: int = 16
+    blocks: int = 2
     average: float = 0.999
     seed: int = 0
     black_box: BlackBox | None = None
