@@ -1,5 +1,8 @@
 """Attacks: the inner maximisation."""
 
+from saddlepoint.attacks.advgan import AdvGAN as AdvGAN
+from saddlepoint.attacks.advgan import AdvGANAttack as AdvGANAttack
+from saddlepoint.attacks.advgan import BlackBox as BlackBox
 from saddlepoint.attacks.apgd import APGD as APGD
 from saddlepoint.attacks.bim import BIM as BIM
 from saddlepoint.attacks.combinators import Bisect as Bisect
@@ -46,7 +49,10 @@ __all__ = [
     "NES",
     "PGD",
     "SPSA",
+    "AdvGAN",
+    "AdvGANAttack",
     "Bisect",
+    "BlackBox",
     "CWLinf",
     "Cascade",
     "DeepFool",

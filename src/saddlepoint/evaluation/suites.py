@@ -33,8 +33,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Names of MI-FGSM with directions as their papers set them; it is called so by itself."""
 _OURS = ("ball", "keep")  # set by the evaluation
 _BISECT = "-bisect"
-_UNIVERSAL = "universal:"
 _FEW = 16  # numbers of a tensor that are told one by one
+_FILES = {"advgan": library.AdvGANAttack, "universal": library.Universal}  # fitted, and named with a file: KIND:PATH
 
 
 def attack_classes() -> dict[str, type[IterativeAttack[Any]]]:
@@ -49,17 +49,18 @@ def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
     Args:
         named: a name, or a mapping of ``name`` and fields of the attack. Numbers may be text, such as "8/255", and a
             loss is given by its name. ``pgd-bisect`` looks for the smallest radius at which ``pgd`` fools, from that of
-            the ball down; it takes the settings of ``pgd``, and ``rounds``. ``universal:PATH`` is the perturbation that
-            `saddlepoint universal` wrote to that file, for its own ball.
+            the ball down; it takes the settings of ``pgd``, and ``rounds``. ``advgan:PATH`` and ``universal:PATH`` are
+            what was fitted and saved in that file; they have their own ball, and no settings.
         keep: which point of a row is returned; a row leaves at its first success. An attack made for the least distance
             always returns its nearest point within eps.
 
     Raises:
         SpecError: for an unknown name, setting or loss, with the nearest ones.
-        SettingError: for a value of the wrong type, or outside its range;  WeightsError: for a file that is none.
+        SettingError: for a value of the wrong type, or outside its range;  RecordError, WeightsError: for a file that
+            is none.
     """
-    if _is_universal(named):
-        return _universal({"name": named} if isinstance(named, str) else dict(named), ball)
+    if _in_file(named):
+        return _loaded({"name": named} if isinstance(named, str) else dict(named), ball)
     name, own = _named(named)
     bisect = name.endswith(_BISECT)
     given = PRESETS.get(name.removesuffix(_BISECT), {}) | ({} if isinstance(named, str) else dict(named))
@@ -96,7 +97,7 @@ def needs_eps(attack: Named | Attack) -> bool:
     Raises:  SpecError for an unknown name.
     """
     if isinstance(attack, str | Mapping):
-        if _is_universal(attack):
+        if _in_file(attack):
             return True
         name, own = _named(attack)
         return name.endswith(_BISECT) or not _nearest(own)
@@ -112,7 +113,7 @@ def described(attack: Attack) -> dict[str, Any]:
 
 def recognisable(attack: Attack) -> bool:
     """Whether the description of an attack says all that it does: not of a function, or an object from elsewhere."""
-    if isinstance(attack, IterativeAttack | library.Universal):
+    if isinstance(attack, (IterativeAttack, *_FILES.values())):
         return True
     if not type(attack).__module__.startswith("saddlepoint."):
         return False
@@ -131,7 +132,9 @@ def settings(attack: Attack) -> dict[str, Any]:
 def _fields(value: object) -> dict[str, Any]:
     """The fields of a dataclass; none of anything else."""
     return (
-        {f.name: getattr(value, f.name) for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else {}
+        {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata.get("told", True)}
+        if dataclasses.is_dataclass(value)
+        else {}
     )
 
 
@@ -170,17 +173,18 @@ def _named(named: Named) -> tuple[str, type[IterativeAttack[Any]]]:
     return name, known[name]
 
 
-def _is_universal(named: Named) -> bool:
-    """Whether a name is that of a file with a universal perturbation."""
+def _in_file(named: Named) -> bool:
+    """Whether a name is that of an attack that was fitted, with its file."""
     name = named if isinstance(named, str) else named.get("name")
-    return isinstance(name, str) and name.startswith(_UNIVERSAL)
+    return isinstance(name, str) and ":" in name and name.partition(":")[0] in _FILES
 
 
-def _universal(given: Mapping[str, Any], ball: Ball) -> library.Universal:
-    """The perturbation of a file, which must be made for that ball."""
+def _loaded(given: Mapping[str, Any], ball: Ball) -> Attack:
+    """The attack of a file, which must be made for that ball."""
     if odd := next((str(key) for key in given if key != "name"), None):
         raise SpecError(f"{given['name']} has no setting {odd!r}: it was fitted, and is applied as it is")
-    found = library.Universal.load(given["name"].removeprefix(_UNIVERSAL))
+    kind, _, path = given["name"].partition(":")
+    found = _FILES[kind].load(path)
     if found.ball != ball:
         raise SettingError(
             f"{given['name']} was fitted for {found.ball!r}, not for {ball!r}; give it its own norm and eps"

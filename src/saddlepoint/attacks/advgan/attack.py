@@ -103,9 +103,7 @@ class AdvGANAttack:
                     "fit one to every class: target='every'"
                 )
             with torch.no_grad():
-                problem.record.put(
-                    problem.project(perturbed(self.generator, problem.x0, self._aims(problem), problem.bounds))
-                )
+                problem.record.put(problem.project(perturbed(self.generator, problem.x0, self._aims(problem), problem.bounds)))
         return problem.result()
 
     def _aims(self, problem: Problem) -> Labels:

@@ -84,8 +84,8 @@ class AdvGAN:
     epochs: int = 60
     batch_size: int = 128
     rate: float = 1e-3
-    width: int = 8
-    blocks: int = 4
+    width: int = 16
+    blocks: int = 2
     average: float = 0.999
     seed: int = 0
     black_box: BlackBox | None = None
@@ -145,10 +145,5 @@ def _check_integers(settings: object, **least: int) -> None:
 def _check_numbers(settings: object, **positive: bool) -> None:
     for name, strict in positive.items():
         value = getattr(settings, name)
-        if (
-            isinstance(value, bool)
-            or not is_number(value)
-            or not (value > 0 if strict else value >= 0)
-            or value == math.inf
-        ):
+        if isinstance(value, bool) or not is_number(value) or not (value > 0 if strict else value >= 0) or value == math.inf:
             raise SettingError(f"{name}={shown(value)} must be a finite number {'> 0' if strict else '>= 0'}")

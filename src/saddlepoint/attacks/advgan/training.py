@@ -147,9 +147,7 @@ class _Fit:
             order = torch.randperm(len(self.x), generator=shuffler)
             for rows in order.split(self.settings.batch_size)[run.done - first :]:
                 if run.done == first:
-                    run.sums = torch.zeros(
-                        1 + len(_FITTED if turn.phase == "fit" else _COPIED), device=self.model.device
-                    )
+                    run.sums = torch.zeros(1 + len(_FITTED if turn.phase == "fit" else _COPIED), device=self.model.device)
                 figures = self._fit(turn, number, rows) if turn.phase == "fit" else self._distil(turn, number, rows)
                 run.sums = run.sums + torch.stack([each.sum() for each in (torch.ones_like(figures[0]), *figures)])
                 run.done += 1

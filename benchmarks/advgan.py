@@ -1,0 +1,152 @@
+"""How often generators of AdvGAN fool, what a black box costs them, and what an example takes beside PGD.
+
+``python benchmarks/advgan.py [--only PART ...] [--table]`` fills benchmarks/results/advgan.json, cell by cell, and
+writes advgan.md from it. What is there is not measured again; a fit that was killed goes on.
+
+Digits, Linf, eps 0.3. With gradients, a generator is fitted to the 8,000 training rows. A black box is asked about the
+first 1,000 test rows, which it was not trained on, and a copy (SmallCNN) learns its answers; static and dynamic take
+equally many epochs of the generator. Success is on the last 1,000 test rows, over every target that is not the label.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+
+import torch
+from _cells import RESULTS, Cells, environment, fill, processor
+from _tables import _table
+
+import saddlepoint as sp
+from saddlepoint.attacks import PGD, AdvGAN, AdvGANAttack, BlackBox
+from saddlepoint.cli.main import _keep_memory
+from saddlepoint.models.nets import build
+
+THREADS, PAIRS = 1, 7
+BALL = sp.Linf(0.3)
+ASKED, LAST, AT_ONCE = 1000, 1000, 250
+BASE = AdvGAN(ball=BALL, target="every", epochs=20)
+STATIC = replace(BASE, epochs=120, black_box=BlackBox(epochs=30))
+DYNAMIC = replace(BASE, epochs=30, black_box=BlackBox(rounds=3, epochs=30))
+FITS = {
+    "white": {name: BASE for name in ("zoo:mnist-lenet", "zoo:mnist-standard", "zoo:mnist-pgd")},
+    "static": {"zoo:mnist-lenet": STATIC, "zoo:mnist-pgd": STATIC},
+    "dynamic": {"zoo:mnist-lenet": DYNAMIC, "zoo:mnist-pgd": DYNAMIC},
+}
+
+
+def plan(folder):
+    """(name, case, measure) of every cell."""
+    for kind, fits in FITS.items():
+        for name, settings in fits.items():
+            case = {"kind": kind, "model": name, "settings": settings.describe(), **environment(THREADS, ("advgan/*",))}
+            yield f"{kind}, {name}", case, lambda a=(kind, name, settings): _success(folder, *a)
+    case = {"kind": "time", "pairs": PAIRS, "rows": LAST, **environment(THREADS, ("advgan/*",)), "timed on": processor()}
+    yield "time, zoo:mnist-standard", case, lambda: _time(folder)
+
+
+def _fitted(folder, kind, name, settings):
+    """The attack, and the minutes of CPU that its fit took here; None if it was kept."""
+    model, path = sp.load_model(name), folder / f"advgan-{kind}-{name.removeprefix('zoo:')}.safetensors"
+    rows = sp.load_data("mnist10k:train") if kind == "white" else sp.load_data("mnist10k:test")[:ASKED]
+    kept, copy, start = path.with_suffix(".checkpoint"), None, time.process_time()
+    if kind != "white":
+        torch.manual_seed(0)
+        copy = build({"name": "SmallCNN"})
+    folder.mkdir(parents=True, exist_ok=True)
+    attack = settings.fit(model, rows.x, rows.y, copy=copy, checkpoint=kept)
+    attack.save(path)
+    return attack, (time.process_time() - start) / 60, model.meter
+
+
+def _success(folder, kind, name, settings):
+    attack, minutes, meter = _fitted(folder, kind, name, settings)
+    asked, (model, data) = [meter.forwards, meter.backwards], (sp.load_model(name), sp.load_data("mnist10k:test")[-LAST:])
+    fooled, rows, changed = [], [], 0
+    right = model.predict(data.x) == data.y
+    broken = torch.zeros(len(data), dtype=torch.bool)
+    for target in range(10):
+        chosen = (data.y != target).nonzero().squeeze(1)
+        hits = 0
+        for part in chosen.split(AT_ONCE):
+            x, y = data.x[part], data.y[part]
+            found = attack(model, x, y, target=torch.full_like(y, target))
+            with torch.no_grad():
+                said = model.module(found.x).argmax(1)
+            hits, changed = hits + int((said == target).sum()), changed + int((said != y).sum())
+            broken[part] |= said != y
+        fooled.append(hits)
+        rows.append(len(chosen))
+    clean = int(right.sum())
+    last = dict(attack.history[-1].figures)
+    return {
+        "fooled": fooled, "rows": rows, "changed": changed, "right": clean, "held": int((right & ~broken).sum()),
+        "minutes": round(minutes, 2), "asked": asked, "last epoch": {key: round(v, 4) for key, v in last.items()},
+    }  # fmt: skip
+
+
+def _time(folder):
+    path = folder / "advgan-white-mnist-standard.safetensors"
+    attack, model = AdvGANAttack.load(path), sp.load_model("zoo:mnist-standard")
+    data = sp.load_data("mnist10k:test")[-LAST:]
+    target = (data.y + 1) % 10
+    before = model.meter.forwards, model.meter.backwards
+    attack(model, data.x, data.y, target=target)
+    passes = model.meter.forwards - before[0], model.meter.backwards - before[1]
+    times = []
+    for _ in range(PAIRS):
+        pair = []
+        for each in (attack, PGD(ball=BALL, steps=40)):
+            start = time.process_time()
+            for part in torch.arange(LAST).split(AT_ONCE):
+                each(model, data.x[part], data.y[part], target=target[part])
+            pair.append(time.process_time() - start)
+        times.append(pair)
+    return {"seconds": [[round(s, 4) for s in pair] for pair in times], "passes": list(passes)}
+
+
+def page(cells):
+    """The tables."""
+    lines, found = [], [cell for cell in cells.values() if cell["case"]["kind"] in FITS]
+    rows = []
+    for cell in sorted(found, key=lambda c: (list(FITS).index(c["case"]["kind"]), c["case"]["model"])):
+        kind, hits = cell["case"]["kind"], [100 * f / n for f, n in zip(cell["fooled"], cell["rows"], strict=True)]
+        share = 100 * sum(cell["fooled"]) / sum(cell["rows"])
+        goal = "" if kind != "white" or "pgd" in cell["case"]["model"] else ("yes" if share >= 90 else "**no**")
+        rows.append([
+            {"white": "gradients", "static": "black box, static", "dynamic": "black box, dynamic"}[kind],
+            f"`{cell['case']['model']}`", f"{share:.1f}", f"{min(hits):.1f} to {max(hits):.1f}", goal,
+            f"{100 * cell['changed'] / sum(cell['rows']):.1f}", f"{cell['asked'][0]:,}, {cell['asked'][1]:,}",
+            f"{cell['minutes']:.1f}",
+        ])  # fmt: skip
+    head = ["fitted with", "model", "target reached %", "worst and best target", "at least 90 %", "class changed %"]
+    lines += _table([*head, "passes of the fit: forward, backward", "CPU minutes"], rows)
+    for cell in (cell for cell in cells.values() if cell["case"]["kind"] == "time"):
+        ratios = sorted(own / other for own, other in cell["seconds"])
+        own, other = (sorted(pair[i] for pair in cell["seconds"])[len(ratios) // 2] for i in (0, 1))
+        lines += [
+            f"1,000 images: {1000 * own:.0f} ms of CPU with a generator, {1000 * other:.0f} ms with PGD-40: a "
+            f"{1 / ratios[len(ratios) // 2]:.1f}th, median of {len(ratios)} pairs in batches of {AT_ONCE}; at most a 20th was the goal. "
+            f"Rows through the model: {cell['passes'][0]:,} forward, to verify, and {cell['passes'][1]} backward.",
+            "",
+        ]
+    case = next(iter(cells.values()))["case"]
+    known = ", ".join(f"{key} {case[key]}" for key in ("saddlepoint", "torch", "python", "processor", "threads"))
+    return "\n".join([f"Measured with {known}.", "", *lines])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", default=[], metavar="PART", help="cells with one of these in their names")
+    parser.add_argument("--table", action="store_true", help="measure nothing, write the page from what is there")
+    asked = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    _keep_memory()
+    cells = Cells(RESULTS / "advgan.json")
+    if not asked.table:
+        fill(cells, plan(RESULTS / "weights"), only=asked.only)
+    (RESULTS / "advgan.md").write_text(page(cells.cells), encoding="utf-8")
+    print("wrote advgan.md")
+
+
+if __name__ == "__main__":
+    main()
