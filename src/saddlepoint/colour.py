@@ -1,7 +1,6 @@
 """Colour as the eye tells it apart: from sRGB to Lab, and the CIEDE2000 difference, differentiable everywhere."""
 
 import math
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -26,13 +25,8 @@ def lab(rgb: Tensor) -> Tensor:
     bright = ((rgb.clamp_min(0.04045) + 0.055) / 1.055).log().mul(2.4).exp()  # a third of the time of a power
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, bright)
     r, g, b = linear.unbind(1)
-    x, y, z = (_response((r * row[0] + g * row[1] + b * row[2]) / white) for row, white in _matrix())
+    x, y, z = (_response((r * row[0] + g * row[1] + b * row[2]) / white) for row, white in zip(_TO_XYZ, _WHITE, strict=True))
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
-
-
-@cache
-def _matrix() -> tuple[tuple[tuple[float, float, float], float], ...]:
-    return tuple(zip(_TO_XYZ, _WHITE, strict=True))
 
 
 def _response(share: Tensor) -> Tensor:
@@ -61,12 +55,13 @@ def squared_difference(first: Tensor, second: Tensor) -> Tensor:
     c1, c2 = _length(a1, b1), _length(a2, b2)
     (p1, q1), (p2, q2) = (a1 / c1, b1 / c1), (a2 / c2, b2 / c2)
     square = (p1 + p2).square() + (q1 + q2).square()  # 4 cos(dh / 2)^2
-    cross = p1 * q2 - p2 * q1
+    cross, least = p1 * q2 - p2 * q1, 100 * torch.finfo(square.dtype).eps ** 2
+    opposite = (square < least) & (p1 * p2 < -q1 * q2)  # so that there is no mean, nor a side; two greys are not
     sine = torch.where(  # 2 sin(dh / 2); beyond 120 degrees from the cosine, where the sum nearly vanishes
-        square > 1, 2 * cross * square.clamp_min(1).rsqrt(), cross.sign() * (4 - square).clamp_min(1).sqrt()
+        square > 1, 2 * cross * square.clamp_min(1).rsqrt(), torch.where(opposite, 1, cross.sign()) * (4 - square).clamp_min(1).sqrt()
     )
     light, chroma = (l1 + l2) / 2 - 50, (c1 + c2) / 2
-    cos, sin = _mean_hue(p1, q1, p2, q2, square)
+    cos, sin = _mean_hue(p1, q1, p2, q2, square.clamp_min(least), opposite)
     light = light.square()
     d_l = (l2 - l1) / (1 + 0.015 * light * (20 + light).rsqrt())
     d_c = (c2 - c1) / (1 + 0.045 * chroma)
@@ -96,9 +91,10 @@ def _saturation(chroma: Tensor) -> Tensor:
     return (seventh / (seventh + _SEVENTH) + _GREY).sqrt()
 
 
-def _mean_hue(p1: Tensor, q1: Tensor, p2: Tensor, q2: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+def _mean_hue(
+    p1: Tensor, q1: Tensor, p2: Tensor, q2: Tensor, square: Tensor, opposite: Tensor
+) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the mean hue; of the only one there is where the other colour is grey."""
-    opposite = square < 100 * torch.finfo(square.dtype).eps ** 2
     lower = (q1 > 0) | ((q1 == 0) & (p1 > 0))  # the first hue is below 180 degrees
     side = torch.where(lower, 1.0, -1.0).to(square)
     cos, sin = torch.where(opposite, -q1 * side, p1 + p2), torch.where(opposite, p1 * side, q1 + q2)
@@ -107,17 +103,11 @@ def _mean_hue(p1: Tensor, q1: Tensor, p2: Tensor, q2: Tensor, square: Tensor) ->
 
 
 def _hue_weight(cos: Tensor, sin: Tensor) -> Tensor:
-    """T = 1 - .17 cos(h - 30) + .24 cos(2h) + .32 cos(3h + 6) - .20 cos(4h - 63), degrees."""
-    cos2, sin2 = 2 * cos.square() - 1, 2 * sin * cos
-    cos3, sin3 = cos * (2 * cos2 - 1), sin * (2 * cos2 + 1)
-    cos4, sin4 = 2 * cos2.square() - 1, 2 * sin2 * cos2
-    return (
-        1
-        - 0.17 * (cos * _cos(30) + sin * _sin(30))
-        + 0.24 * cos2
-        + 0.32 * (cos3 * _cos(6) - sin3 * _sin(6))
-        - 0.20 * (cos4 * _cos(63) + sin4 * _sin(63))
-    )
+    """T = 1 - .17 cos(h - 30) + .24 cos(2h) + .32 cos(3h + 6) - .20 cos(4h - 63), degrees: two polynomials in cos h."""
+    even = (((-1.6 * _cos(63)) * cos + 1.28 * _cos(6)) * cos + (0.48 + 1.6 * _cos(63))) * cos
+    even = (even - (0.17 * _cos(30) + 0.96 * _cos(6))) * cos + (0.76 - 0.20 * _cos(63))
+    odd = ((-1.6 * _sin(63)) * cos - 1.28 * _sin(6)) * cos + 0.8 * _sin(63)
+    return even + sin * (odd * cos + (0.32 * _sin(6) - 0.17 * _sin(30)))
 
 
 def _blue(cos: Tensor, sin: Tensor) -> Tensor:

@@ -80,14 +80,14 @@ class Perceptual(Ball):
         )
 
 
-def is_rgb(shape: tuple[int, ...]) -> bool:
-    """Whether a batch of this shape is of RGB images, (n, 3, height, width)."""
-    return len(shape) == 4 and shape[1] == 3
+def is_rgb(x: Tensor) -> bool:
+    """Whether a batch is of RGB images, (n, 3, height, width)."""
+    return x.dim() == 4 and x.shape[1] == 3
 
 
 def check_rgb(x: Tensor) -> None:
     """Raises:  InputError for anything but RGB images."""
-    if not is_rgb(tuple(x.shape)):
+    if not is_rgb(x):
         raise InputError(
             f"x has shape {tuple(x.shape)}; colour differences need RGB images (n, 3, height, width): repeat the channel "
             "of grey images three times, x.expand(-1, 3, -1, -1) with a model that takes them, or use an L2 attack"
