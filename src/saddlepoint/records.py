@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from saddlepoint.errors import RecordError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 NUMERICS_VERSION = 1  # raised whenever a number that a run reports can move
 
 WRONG, HELD, FOOLED, UNDEFINED = "W", "H", "F", "U"
@@ -149,6 +149,15 @@ class HeldPicture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Appearance:
+    """How the colour images that fooled look beside the clean ones: medians over them."""
+
+    colour: Distance  # mean of CIEDE2000 over the pixels of an image
+    colour_high: Distance  # its 99th percentile
+    ssim: float | None  # structural similarity, 1 for equal images; None below 11 x 11 pixels
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackRecord:
     """What one attack did to one model at one radius, or at any distance."""
 
@@ -165,6 +174,7 @@ class AttackRecord:
     verdicts: Letters  # one letter a row; in a suite, after this member and those before it
     seconds: float
     distances: Distances | None = None  # of an attack that looks for the nearest point
+    appearance: Appearance | None = None  # of RGB images, where any fooled
 
     @property
     def passes_per_row(self) -> float:
