@@ -120,12 +120,13 @@ class Problem:
         """Check everything that the caller gave; y=None means the model's own predictions, at one forward pass."""
         x0 = check_call(model, x, attack.ball, attack.loss, attack.keep, noise, limits)
         target = None if target is None else check_labels(target, x0, "target")
+        ball = attack.ball.fitted(x0, model.bounds)
         noise, record = noise.at(check_rows(noise, x0)), Record(x0, attack.keep, limits.seconds)
         with drawing(noise.child("labels")):
             labels = model.predict(x0) if y is None else check_labels(y, x0, "y")
         record.count(forwards=model.draws * (y is None))
         aim, confidence = target if aim is None else check_labels(aim, x0, "aim"), check_confidence(attack.confidence)
-        return cls(model, x0, labels, target, aim, attack.ball, attack.loss, noise, limits, record, confidence)
+        return cls(model, x0, labels, target, aim, ball, attack.loss, noise, limits, record, confidence)
 
     @property
     def bounds(self) -> Bounds:

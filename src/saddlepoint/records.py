@@ -153,6 +153,15 @@ Role = Literal["", "oblivious", "adaptive", "gradient-free"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Appearance:
+    """How the colour images that fooled look beside the clean ones: medians over them."""
+
+    colour: Distance  # mean of CIEDE2000 over the pixels of an image
+    colour_high: Distance  # its 99th percentile
+    ssim: float | None  # structural similarity, 1 for equal images; None below 11 x 11 pixels
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackRecord:
     """What one attack did to one model at one radius, or at any distance."""
 
@@ -170,6 +179,7 @@ class AttackRecord:
     seconds: float
     distances: Distances | None = None  # of an attack that looks for the nearest point
     role: Role = ""  # empty where no transform stands in front of the model
+    appearance: Appearance | None = None  # of RGB images, where any fooled
 
     @property
     def passes_per_row(self) -> float:

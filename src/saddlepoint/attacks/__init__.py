@@ -25,6 +25,8 @@ from saddlepoint.attacks.jsma import JSMA as JSMA
 from saddlepoint.attacks.lbfgs import LBFGS as LBFGS
 from saddlepoint.attacks.mi_fgsm import MIFGSM as MIFGSM
 from saddlepoint.attacks.nes import NES as NES
+from saddlepoint.attacks.perc_al import PerCAL as PerCAL
+from saddlepoint.attacks.perc_cw import PerCCW as PerCCW
 from saddlepoint.attacks.pgd import PGD as PGD
 from saddlepoint.attacks.spsa import SPSA as SPSA
 from saddlepoint.attacks.square import Square as Square
@@ -59,6 +61,8 @@ __all__ = [
     "EachTarget",
     "FromCallable",
     "HopSkipJump",
+    "PerCAL",
+    "PerCCW",
     "Restarts",
     "Square",
     "Transferred",

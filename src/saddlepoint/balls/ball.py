@@ -61,6 +61,10 @@ class Ball(ABC):
         """eps, shaped to broadcast against x (n, *f), of its type and device."""
         return self.eps.to(x).view(-1, *[1] * (x.dim() - 1)) if isinstance(self.eps, Tensor) else self.eps
 
+    def fitted(self, x0: Batch, bounds: Bounds) -> Self:
+        """The ball as it is for these inputs: itself, unless its distance depends on the bounds or on the shape."""
+        return self
+
     def check(self, x0: Batch, bounds: Bounds) -> None:
         """Refuse a radius that no point of the box can use up.
 

@@ -16,12 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from saddlepoint import values
-from saddlepoint.balls import L0, L1, L2, Ball, Linf
+from saddlepoint.balls import L0, L1, L2, Ball, Linf, Perceptual
 from saddlepoint.errors import RadiusError, SettingError, SpecError, unknown
 from saddlepoint.evaluation.plan import Plan
 
 _MOST_THREADS = 4096
-BALLS: dict[str, type[Ball]] = {cls.norm: cls for cls in (Linf, L2, L1, L0)}
+BALLS: dict[str, type[Ball]] = {cls.norm: cls for cls in (Linf, L2, L1, L0, Perceptual)}
 
 
 def console() -> Console:

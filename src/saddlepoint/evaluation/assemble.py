@@ -21,6 +21,7 @@ from saddlepoint.records import (
     HELD,
     UNDEFINED,
     WRONG,
+    Appearance,
     AttackRecord,
     Distances,
     Finding,
@@ -174,6 +175,7 @@ class _Builder:
             verdicts=letters,
             seconds=round(float(whole["seconds"].sum()), 3),
             distances=_nearest([whole]) if minimal(attack) else None,
+            appearance=_appearance(whole, hit),
         )
 
     def _pictures(
@@ -283,6 +285,14 @@ def _nearest(found: Sequence[Outcome]) -> Distances:
     reach = torch.stack([part["distance"] for part in found]).masked_fill(~hit, float("inf")).amin(0)
     unsolved = (codes == CODES.index(HELD)).all(0)
     return distances(reach[hit.any(0)].tolist(), int(unsolved.sum()))
+
+
+def _appearance(whole: Outcome, hit: Tensor) -> Appearance | None:
+    """Medians over the rows (n,) that an attack fooled; None of what is no colour image, and where there is none."""
+    if "colour" not in whole or not bool(hit.any()):
+        return None
+    colour, high, ssim = (float(whole[name][hit].median()) for name in ("colour", "colour_high", "ssim"))
+    return Appearance(colour=colour, colour_high=high, ssim=None if math.isnan(ssim) else ssim)
 
 
 def _passes(attacks: Sequence[Attack], found: Sequence[Outcome]) -> Passes | None:

@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from saddlepoint import colour
 from saddlepoint.classifier import Classifier, told
 from saddlepoint.noise import Noise, drawing
 
@@ -41,7 +42,7 @@ def judge(
 ) -> Verdicts:
     """Ask the bare module about the points x (n, *f) and measure them against x0.
 
-    Args:  norm: "linf", "l2", "l1" or "l0"; None judges clean inputs, where x is x0.
+    Args:  norm: "linf", "l2", "l1", "l0" or "ciede2000"; None judges clean inputs, where x is x0.
         noise: bound to the rows' ids; a random transform draws from a stream of it that no attack sees, the same for
             the clean inputs and every attack.
     """
@@ -50,6 +51,9 @@ def judge(
     delta = (x.double() - x0.double()).abs().flatten(1)
     if norm == "l0":
         reach = (delta > 0).sum(1).double()
+    elif norm == "ciede2000":
+        shades = [colour.lab((each.double() - bounds.lower) / bounds.width) for each in (x0, x)]
+        reach = colour.difference(*shades).flatten(1).norm(dim=1)
     else:
         reach = torch.linalg.vector_norm(delta, {None: 1, "l1": 1, "l2": 2, "linf": float("inf")}[norm], dim=1)
     outside = box | (reach > eps * (1 + 1e-6) + slack)

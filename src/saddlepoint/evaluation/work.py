@@ -7,10 +7,11 @@ from typing import final
 import torch
 from torch import Tensor
 
+from saddlepoint.balls.perceptual import is_rgb
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, InputError
-from saddlepoint.evaluation import diagnostics, precision, targets
+from saddlepoint.evaluation import appearance, diagnostics, precision, targets
 from saddlepoint.evaluation.plan import Job, Plan, Subject
 from saddlepoint.evaluation.precision import Form
 from saddlepoint.evaluation.store import Outcome
@@ -79,7 +80,7 @@ class Worker:
 
         Args:  rows: (m,) places, of rows that are right when clean.
         Returns:  rows (m,): places in the data set that were attacked;  codes, predicted, forwards, backwards,
-            distance, room, claimed, strayed (m,);  found (f,) and x (f, *f): places and points of the fooled rows,
+            distance, room, claimed, strayed (m,), of RGB images also colour, colour_high, ssim;  found (f,) and x (f, *f): places and points of the fooled rows,
             or of all that were attacked if the plan wants every point.
         """
         assert job.attack is not None
@@ -179,7 +180,9 @@ def _judged(job: Job, rows: Tensor, answer: Answer, *, every_point: bool) -> Out
     fooled = verdict.fooled & ~vacuous
     undefined = verdict.undefined | (result.undefined & ~fooled)
     kept = (fooled & ~undefined).cpu() | every_point
+    seen = appearance.measure(result.x, answer.x, job.subject.model.bounds) if is_rgb(answer.x) else {}
     return {
+        **{name: values.float().cpu() for name, values in seen.items()},
         "rows": rows,
         "codes": _codes(fooled, undefined, FOOLED),
         "predicted": verdict.predicted.cpu(),
@@ -219,6 +222,7 @@ def _nothing(data: Dataset) -> Outcome:
         "claimed": flag,
         "strayed": flag.clone(),
         "x": data.x[:0].clone(),
+        **({name: torch.zeros(0) for name in ("colour", "colour_high", "ssim")} if is_rgb(data.x) else {}),
     }
 
 

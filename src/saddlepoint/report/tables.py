@@ -23,7 +23,7 @@ def summary(run: RunRecord) -> "Renderables":
     """One table per threat: attacks down, models across, each with robust accuracy, its interval and passes per row.
 
     In a suite also the rows that each member added to those fooled before it.
-    Where attacks looked for the nearest point, a table has their medians, and what they left unsolved; without a radius
+    Of RGB images a table has how those that fooled look. Where attacks looked for the nearest point, a table has their medians, and what they left unsolved; without a radius
     it is the only one.
 
     Every name is shown as text; markup and control characters in it have no effect.
@@ -43,6 +43,8 @@ def summary(run: RunRecord) -> "Renderables":
             tables.append(_table(shown, names, group))
         if any(threat and threat.distances for threat in group.columns):
             tables.append(_reach(shown, names, group))
+        if any(record and record.appearance for _, records in group.attacks for record in records):
+            tables.append(_looks(shown, names, group))
     return Renderables(*tables)
 
 
@@ -138,6 +140,24 @@ def _reach(run: RunRecord, names: list[str], group: Group) -> "Table":
         shown = [part for cell in cells for part in _distances(cell)]
         style = "bold" if i == len(parts) else None
         table.add_row(Text(label), *shown, style=style, end_section=i + 1 == len(parts))
+    return table
+
+
+def _looks(run: RunRecord, names: list[str], group: Group) -> "Table":
+    """How the images that fooled look, under one threat."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(f"{group.title}, appearance · medians over fooled rows of {run.data.name}", style="bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("attack", overflow="fold")
+    for name in names:
+        table.add_column(Text.assemble(name, ("\nCIEDE2000: mean", "dim")), justify="right", overflow="fold")
+        for column in ("99 %", "SSIM"):
+            table.add_column(Text(f"\n{column}", style="dim"), justify="right", vertical="middle")
+    for label, records in group.attacks:
+        table.add_row(Text(label), *(Text(cell) for record in records for cell in text.appearance(record)))
     return table
 
 

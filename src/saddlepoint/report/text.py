@@ -5,9 +5,9 @@ import math
 import re
 from typing import Any
 
-from saddlepoint.records import Distances, ModelRecord, Share
+from saddlepoint.records import AttackRecord, Distances, ModelRecord, Share
 
-_NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
+_NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0", "ciede2000": "CIEDE2000"}
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
@@ -74,7 +74,8 @@ def ball(norm_name: str, eps: float | None) -> str:
 
 def unit(norm_name: str) -> str:
     """What distances are counted in."""
-    return "features" if norm_name.lower() == "l0" else "input units"
+    units = {"l0": "features", "ciede2000": "total colour difference"}
+    return units.get(norm_name.lower(), "input units")
 
 
 def measure(value: float | None) -> str:
@@ -82,6 +83,14 @@ def measure(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def appearance(record: AttackRecord | None) -> tuple[str, str, str]:
+    """Mean and 99th percentile of CIEDE2000, and SSIM, or dashes."""
+    seen = None if record is None else record.appearance
+    if seen is None:
+        return "–", "–", "–"
+    return measure(seen.colour), measure(seen.colour_high), "–" if seen.ssim is None else f"{seen.ssim:.4f}"
 
 
 def quartiles(found: Distances, eps: float | None) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast, final
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.balls import Ball
+from saddlepoint.balls import Ball, Bounds
 from saddlepoint.classifier import Classifier
 from saddlepoint.losses import margin
 from saddlepoint.noise import Noise
@@ -68,7 +68,12 @@ class Subject:
     def eps(self) -> float:
         """The radius of the attack, a moderate one for a minimum-norm attack without any."""
         eps = float(self.ball.eps)
-        return LARGEST if math.isinf(eps) else eps
+        return self.largest if math.isinf(eps) else eps
+
+    @property
+    def largest(self) -> float:
+        """LARGEST in the units of the ball, which need not be those of the inputs."""
+        return LARGEST * self.ball.widest(Bounds(), 1)
 
     def sized(self, eps: float | Tensor) -> Attack:
         """The same attack with another radius."""
@@ -79,7 +84,7 @@ class Subject:
 
     def reduced(self) -> Attack:
         """The attack, with no more than the largest radius that NaN and flat models leave room for."""
-        return self.attack if float(self.ball.eps) <= LARGEST else self.sized(LARGEST)
+        return self.attack if float(self.ball.eps) <= self.largest else self.sized(self.largest)
 
     def variants(self) -> Iterator[Attack]:
         """The attack, and also the form of it that stops at the first success."""
