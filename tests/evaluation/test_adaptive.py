@@ -146,6 +146,15 @@ def test_a_random_defense_makes_no_findings_of_claims_and_is_reproducible():
     assert verdicts[0] == verdicts[1]
 
 
+def test_through_a_random_transform_no_attack_stops_at_the_luck_of_its_draws():
+    model, ball = BARE.prepend(Jitter()), Linf(0.1)
+    for part in parts(model, ball, SUITES["cascade-1"].members(ball), Against(), suite=True)[1:]:
+        inner = part.attack
+        while hasattr(inner, "attack"):
+            inner = inner.attack
+        assert inner.keep is Keep.MAX_LOSS, part
+
+
 @pytest.mark.parametrize("setting", [{"draws": 0}, {"queries": True}, {"draws": 1.5}])
 @pytest.mark.usefixtures("unchecked")
 def test_counts_must_be_positive(setting):
