@@ -7,6 +7,7 @@ import torch
 from filters import Jitter, Levels, linear
 
 from saddlepoint import L0, L1, L2, Classifier, Dataset, Keep, Limits, Linf, Noise, evaluate
+from saddlepoint.api import export, prepare
 from saddlepoint.attacks import DDN, EOT, PGD, Square
 from saddlepoint.errors import SettingError
 from saddlepoint.evaluation.adaptive import Against, Oblivious, parts
@@ -181,3 +182,9 @@ def test_an_attack_for_the_nearest_point_stays_one():
     model, ball = BARE.prepend(Levels()), L2(2.0)
     first = parts(model, ball, [DDN(ball=ball)], Against(), suite=False)[0].attack
     assert first.attack.keep is Keep.MIN_DISTANCE
+
+
+def test_examples_are_of_the_one_attack_that_was_planned(tmp_path):
+    model = BARE.prepend(Levels())
+    found = export(prepare(model, data(model), ball=Linf(0.1), attacks=["pgd"]), tmp_path)
+    assert [attack.name for attack in found.record.models[0].threats[0].attacks] == ["pgd"]
