@@ -196,6 +196,13 @@ def test_a_transform_must_keep_the_rows():
         Classifier(linear()).prepend(lambda x: x[:2]).logits(X)
 
 
+def test_a_transform_that_was_not_put_in_evaluation_mode_is_no_finding():
+    from saddlepoint.evaluation.findings import of_outputs
+
+    assert list(of_outputs("m", Classifier(linear()).prepend(Jitter()).prepend(Levels(2)), X)) == []
+    assert not any(part.training for part in Classifier(linear()).prepend(Levels(2).eval()).module.modules())
+
+
 def test_random_is_what_a_transform_says():
     bare = Classifier(linear())
     assert bare.prepend(Jitter()).prepend(Levels(2)).random

@@ -101,6 +101,7 @@ class Stage(nn.Module):
         self.given: Any = backward
         way = _declared(transform) if backward is None else backward
         self._map: Map = transform if way is None else bpda(transform, way)
+        self.training = False  # what is inside has flags of its own
 
     def forward(self, x: Tensor) -> Tensor:
         dtype = _dtype(self.transform)
@@ -143,6 +144,7 @@ class Prepended(nn.Module):
     def __init__(self, stages: Iterable[Stage], normalise: Map, module: Callable[[Tensor], Any]) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
+        self.training = self.stages.training = False
         self.normalise, self.inner = normalise, module
 
     def forward(self, x: Tensor) -> Any:  # noqa: ANN401 (what the user's module returns)

@@ -7,6 +7,7 @@ import torch
 from filters import Jitter, Levels, linear
 
 from saddlepoint import L0, L1, L2, Classifier, Dataset, Keep, Limits, Linf, Noise, evaluate
+from saddlepoint.api import export, prepare
 from saddlepoint.attacks import DDN, EOT, PGD, Square
 from saddlepoint.errors import SettingError
 from saddlepoint.evaluation.adaptive import Against, Oblivious, parts
@@ -146,6 +147,15 @@ def test_a_random_defense_makes_no_findings_of_claims_and_is_reproducible():
     assert verdicts[0] == verdicts[1]
 
 
+def test_through_a_random_transform_no_attack_stops_at_the_luck_of_its_draws():
+    model, ball = BARE.prepend(Jitter()), Linf(0.1)
+    for part in parts(model, ball, SUITES["cascade-1"].members(ball), Against(), suite=True)[1:]:
+        inner = part.attack
+        while hasattr(inner, "attack"):
+            inner = inner.attack
+        assert inner.keep is Keep.MAX_LOSS, part
+
+
 @pytest.mark.parametrize("setting", [{"draws": 0}, {"queries": True}, {"draws": 1.5}])
 @pytest.mark.usefixtures("unchecked")
 def test_counts_must_be_positive(setting):
@@ -172,3 +182,9 @@ def test_an_attack_for_the_nearest_point_stays_one():
     model, ball = BARE.prepend(Levels()), L2(2.0)
     first = parts(model, ball, [DDN(ball=ball)], Against(), suite=False)[0].attack
     assert first.attack.keep is Keep.MIN_DISTANCE
+
+
+def test_examples_are_of_the_one_attack_that_was_planned(tmp_path):
+    model = BARE.prepend(Levels())
+    found = export(prepare(model, data(model), ball=Linf(0.1), attacks=["pgd"]), tmp_path)
+    assert [attack.name for attack in found.record.models[0].threats[0].attacks] == ["pgd"]

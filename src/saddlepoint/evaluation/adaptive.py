@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import final
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any, final
 
 import torch
 
@@ -94,8 +94,9 @@ def parts(
 ) -> list[Part]:
     """What is run on a model inside a ball: what was asked for, and, behind transforms, what it is to be compared with.
 
-    The oblivious attack is the first that was asked for and takes gradient steps, else PGD; it goes on after its first
-    success, which on the bare model says little. The same attack is run through the transforms, too.
+    The oblivious attack is the first that was asked for and takes gradient steps, else PGD; the same is run through the
+    transforms, too. It goes on after its first success, which on the bare model says little; so do attacks through
+    random transforms.
     """
     if not model.stages or against is None:
         return [Part(attack=attack) for attack in attacks]
@@ -108,8 +109,7 @@ def parts(
     ]
     first, last = [], []
     if steps is not None:
-        whole = replace(steps, keep=Keep.MAX_LOSS) if steps.keep is Keep.FIRST_SUCCESS else steps
-        first = [Part(attack=Oblivious(attack=whole), role="oblivious", alone=True)]
+        first = [Part(attack=Oblivious(attack=_whole(steps)), role="oblivious", alone=True)]
         if not known:
             first.append(Part(attack=_through(steps, draws), role="adaptive", alone=True))
     blind = None if any(part.role == "gradient-free" for part in found) else _without_gradients(ball, against.queries)
@@ -119,8 +119,22 @@ def parts(
 
 
 def _through(attack: Attack, draws: int) -> Attack:
-    """The attack on means over draws, unless it takes some of its own."""
-    return attack if draws == 1 or _averages(attack) else EOT(attack=attack, draws=draws)
+    """The attack on means over draws, unless it takes some of its own.
+
+    It goes on after its first success: a point that barely fools the mean of the draws at hand is fooled by half of all
+    others.
+    """
+    if draws > 1 and not _averages(attack):
+        return EOT(attack=_whole(attack), draws=draws)
+    return attack
+
+
+def _whole(attack: Any) -> Any:  # noqa: ANN401 (of the same class)
+    """The attack, or the one inside it, on every row to the end."""
+    if isinstance(attack, IterativeAttack):
+        return replace(attack, keep=Keep.MAX_LOSS) if attack.keep is Keep.FIRST_SUCCESS else attack
+    inside = getattr(attack, "attack", None)
+    return replace(attack, attack=_whole(inside)) if is_dataclass(attack) and inside is not None else attack
 
 
 def _averages(attack: object) -> bool:

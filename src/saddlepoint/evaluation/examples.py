@@ -69,7 +69,7 @@ def export(
         raise SettingError("examples are written of one model, one attack and one ball; plan them one by one")
     if png:
         rounding.require_images(plan.data)
-    plan, folder = replace(plan, every_point=True, probed=0, forms=()), usable(Path(out))
+    plan, folder = replace(plan, every_point=True, probed=0, forms=(), against=None), usable(Path(out))
     found = run(plan, batch_size=batch_size, draw=False, command=command, progress=progress, folder=folder, shard=shard)
     if found is None:
         return None

@@ -49,7 +49,8 @@ def in_training(model: Classifier, x: Tensor) -> Tensor | None:
         return None
     kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
     try:
-        with torch.no_grad(), torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+        seeds = torch.random.fork_rng([model.device] if model.device.type == "cuda" else [])
+        with torch.no_grad(), seeds, drawing(Noise()):
             return model.uncounted().logits(x.clone())
     except ModelError:  # such as batch normalisation of one row
         return torch.full((len(x), model.num_classes or 1), torch.nan)

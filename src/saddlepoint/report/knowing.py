@@ -11,6 +11,7 @@ from saddlepoint.report.privacy import public
 if TYPE_CHECKING:
     from rich.console import Group as Renderables
 
+_FEW = 0.02  # of the rows that were attacked: more than that is no accident
 _ROLES: dict[Role, str] = {
     "oblivious": "does not know of the defense",
     "adaptive": "goes through the defense",
@@ -130,7 +131,7 @@ def _means(threat: ThreatRecord, sides: list[Side]) -> list[str]:
         held and FOOLED in letters
         for held, letters in zip(_left(knowing), zip(*(each.verdicts for each in blind), strict=True), strict=False)
     )
-    if not beyond:
+    if beyond <= _FEW * sum(letter in (HELD, FOOLED) for letter in threat.verdicts):
         return [said]
     rows = text.plural(beyond, "row")
     return [
