@@ -73,6 +73,7 @@ zoo: .venv/.cli ## Train the embedded models again (over an hour; fashion-mnist 
 
 pictures: .venv/.cli ## Draw what each attack does to eight digits, for the documentation (a few minutes; goes on where it was)
 	$(BIN)/python docs/_pictures/attacks.py
+	$(BIN)/python docs/_pictures/filters.py
 	$(BIN)/python docs/_pictures/universal.py
 
 docs: .venv/.docs ## Build the documentation into site/
@@ -88,6 +89,7 @@ bench: .venv/.peers ## Measure speed and strength, also against other libraries 
 	$(BIN)/python benchmarks/black_box.py
 	$(BIN)/python benchmarks/universal.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/filters.py
 
 clean: ## Remove what was built, but neither .venv nor runs/
 	rm -rf build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
