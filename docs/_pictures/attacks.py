@@ -30,6 +30,8 @@ PICTURES, POINTS = ROOT / "docs/images/attacks", ROOT / "runs/pictures"
 MODEL, DATA, CLASSES, SHOWN = "zoo:mnist-standard", "mnist10k:test", range(8), 3
 EPS = 0.2
 CLEAN = "clean"
+COLOURS = ("perc-al", "perc-cw")
+"""Drawn by colour.py: they need RGB images."""
 NORMS = (sp.L0, sp.L1, sp.L2, sp.Linf)
 
 # Indices of the palette: greys from black to white, then differences from blue (less) over white to red (more).
@@ -65,6 +67,8 @@ def asked() -> dict[str, Asked]:
     """Every attack by name: first those in a ball of radius EPS, then those for the least distance, by norm."""
     fixed, least = {}, {}
     for name, cls in sorted(attack_classes().items()):
+        if name in COLOURS:
+            continue
         ball = cls.__dataclass_fields__["ball"].default
         if isinstance(ball, sp.Ball):
             least[name] = Asked(cls(), ball, f"{cls.__name__}()")

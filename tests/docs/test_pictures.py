@@ -51,12 +51,12 @@ def test_the_picture_is_there_small_and_described(name):
 
 
 def test_no_picture_is_left_over(script):
-    assert {file.stem for file in FOLDER.iterdir()} == {*script.asked(), "gallery"}
+    assert {file.stem for file in FOLDER.iterdir()} == {*script.asked(), *script.COLOURS, "gallery"}
 
 
 def test_every_attack_is_drawn(script):
     asked = script.asked()
-    assert set(asked) == {*NAMES, "pgd-bisect"}
+    assert set(asked) | set(script.COLOURS) == {*NAMES, "pgd-bisect"}
     assert asked["pgd"].ball == Linf(0.2)
     assert isinstance(asked["jsma"].ball, L0)
 

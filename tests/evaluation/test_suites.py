@@ -55,7 +55,8 @@ def test_attacks_are_built_to_stop_at_the_first_success_or_to_keep_the_nearest(n
 
 def test_attacks_made_for_the_least_distance_are_known():
     found = {name for name in attack_classes() if minimal(name)}
-    assert found == {"cw-l0", "cw-l2", "cw-linf", "ddn", "deepfool", "fab", "fmn", "hop-skip-jump", "jsma", "l-bfgs", "perc-al", "perc-cw"}
+    others = {"cw-l0", "cw-l2", "cw-linf", "ddn", "deepfool", "fab", "fmn", "hop-skip-jump", "jsma", "l-bfgs"}
+    assert found == others | {"perc-al", "perc-cw"}
 
 
 @pytest.mark.parametrize("name", sorted(name for name in attack_classes() if minimal(name)))

@@ -30,7 +30,7 @@ from saddlepoint.solve import Attack
 ROWS = 500
 """Rows of one job: what a killed run can lose. No number depends on it."""
 
-FORMAT = 2
+FORMAT = 3
 """Of an outcome: raised when one gains a field, so that older ones are computed again."""
 
 _PROCESS = uuid.uuid4().hex  # in the key of what cannot be recognised in another process

@@ -43,6 +43,7 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
         "trust": [{"plot": plot, "legend": _legend(plot.traces)} for plot in trust],
         "curves": [{"plot": plot, "legend": _legend(found)} for plot, found in zip(curves, lines, strict=True)],
         "reach": [{"plot": plot, "legend": _legend(plot.traces)} for plot in reach],
+        "looks": [group for group in threats if _seen(group)],
         "effort": [{"plot": plot, "legend": _legend(plot.traces)} for plot in effort],
         "plots": [_embedded(plot, log=False) for plot in trust]  # in the order of the page
         + [
@@ -58,6 +59,11 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
         "precision": choices(run, names),
         "specification": json.dumps(run.spec, indent=2, ensure_ascii=False, default=str),
     }
+
+
+def _seen(group: Group) -> bool:
+    """Whether it is known how images that fooled look."""
+    return any(record and record.appearance for _, records in group.attacks for record in records)
 
 
 def _title(names: list[str]) -> str:

@@ -24,6 +24,7 @@ _FILTERS = {
     "radius": text.radius,
     "norm": text.norm,
     "measure": text.measure,
+    "appearance": text.appearance,
     "setting": text.setting,
     "duration": text.duration,
     "plural": text.plural,
