@@ -7,6 +7,7 @@ from saddlepoint.api import Run as Run
 from saddlepoint.api import diagnose as diagnose
 from saddlepoint.api import doctor as doctor
 from saddlepoint.api import evaluate as evaluate
+from saddlepoint.api import transfer as transfer
 from saddlepoint.balls import L0 as L0
 from saddlepoint.balls import L1 as L1
 from saddlepoint.balls import L2 as L2
@@ -48,4 +49,5 @@ __all__ = [
     "load_data",
     "load_model",
     "losses",
+    "transfer",
 ]

@@ -25,8 +25,10 @@ from saddlepoint.evaluation.examples import Examples, export
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.store import usable
 from saddlepoint.evaluation.suites import Named
+from saddlepoint.evaluation.transfer import DEFAULT as TRANSFERRED
+from saddlepoint.evaluation.transfer import transfer as make_transfer
 from saddlepoint.problem import Limits
-from saddlepoint.records import Diagnosis, Finding, RunRecord, Share
+from saddlepoint.records import Diagnosis, Finding, RunRecord, Share, TransferRecord
 from saddlepoint.solve import Attack
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "evaluate",
     "export",
     "prepare",
+    "transfer",
 ]
 
 _MOST_CLASSES = 100_000
@@ -281,6 +284,48 @@ def diagnose(
         looked.predict(found.x[:1])
         asked.check_labels(found, name, looked.num_classes or 0)
     return diagnostics.conclude(diagnostics.measure(model, found, ball, rows=rows, seed=seed, twin=twin))
+
+
+def transfer(
+    sources: Mapping[str, Classifier],
+    targets: Mapping[str, Classifier],
+    data: Rows,
+    *,
+    ball: Ball,
+    attacks: Sequence[Named | Attack] = TRANSFERRED,
+    steps: int | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    limits: Limits = Limits(),
+    out: str | Path | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> TransferRecord:
+    """How far attacks transfer: the points of every attack on every source, judged on every target.
+
+    Args:
+        sources, targets: classifiers by name; :func:`saddlepoint.models.ensemble` makes one out of several.
+        data: as in :func:`evaluate`;  ball: one, with one radius;  attacks: as there, each of another name.
+        steps: of every attack by name, each of size eps / steps; None leaves them as they are.
+        seed, batch_size, limits, command, progress: as in :func:`evaluate`.
+        out: folder for the points, ``transfer.json`` and ``report.html``; made again with the same sources, nothing is
+            attacked anew, also for other targets.
+
+    Returns:  a TransferRecord: ``cell(source, target, attack).fooled``, ``to_json()``.
+    Raises:  a SaddlepointError that says what to change.
+    """
+    bounds = next((each.bounds for each in sources.values() if isinstance(each, Classifier)), None)
+    folder = None if out is None else _folder(out)
+    record = make_transfer(
+        sources, targets, as_dataset(data, (bounds.lower, bounds.upper) if bounds else (0.0, 1.0)), ball=ball,
+        attacks=attacks, steps=steps, seed=seed, batch_size=batch_size, limits=limits, command=command,
+        progress=progress, folder=folder,
+    )  # fmt: skip
+    if folder is not None:
+        from saddlepoint.report.transfer import write
+
+        write(record, folder / "report.html")
+    return record
 
 
 def prepare(

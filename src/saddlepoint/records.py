@@ -369,3 +369,61 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType) and value is not None:
         return _build(args[0], value, where)
     return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handed:
+    """What became of the points of one attack on one source when they were handed to a target."""
+
+    source: str
+    target: str
+    attack: str
+    knowledge: Literal["white-box", "in the ensemble", "black-box"]  # of the target, in the source
+    fooled: Share  # of the rows that source and target both get right when clean
+    common: Share  # of the rows that every source and every target gets right when clean
+    undefined: Count  # of the rows that both get right: the target's output was not finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """The points of one attack on one source."""
+
+    source: str
+    attack: str
+    settings: dict[str, Any]
+    rows: Count  # right when clean, and so attacked
+    forwards: Count
+    backwards: Count
+    seconds: float
+
+
+TRANSFER_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRecord:
+    """A matrix of sources, targets and attacks."""
+
+    norm: str
+    eps: float
+    seed: int
+    data: dict[str, Any]  # name, fingerprint, rows
+    models: dict[str, dict[str, Any]]  # fingerprint and clean accuracy of each source and target
+    sources: list[str]
+    targets: list[str]
+    attacks: list[str]
+    made: list[Made]
+    handed: list[Handed]
+    command: str
+    environment: dict[str, str]
+    started: str
+    schema: int = TRANSFER_SCHEMA_VERSION
+
+    def cell(self, source: str, target: str, attack: str) -> Handed:
+        """One cell of the matrix."""
+        wanted = source, target, attack
+        return next(each for each in self.handed if (each.source, each.target, each.attack) == wanted)
+
+    def to_json(self) -> str:
+        """Strict JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"

@@ -53,6 +53,7 @@ def commands() -> "typer.Typer":
     from saddlepoint.cli.listing import listing
     from saddlepoint.cli.runs import compare, report
     from saddlepoint.cli.train import train
+    from saddlepoint.cli.transfer import transfer
     from saddlepoint.cli.universal import universal
 
     app = typer.Typer(
@@ -67,6 +68,7 @@ def commands() -> "typer.Typer":
     app.command("universal")(universal)
     app.command("doctor")(doctor)
     app.command("diagnose")(diagnose)
+    app.command("transfer")(transfer)
     app.command("train")(train)
     app.command("list")(listing)
     app.command("report")(report)

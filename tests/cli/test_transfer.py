@@ -1,0 +1,28 @@
+import json
+
+WORDS = ["transfer", "zoo:mnist-standard,zoo:mnist-standard+zoo:mnist-pgd", "zoo:mnist-standard,py:ownnets:net"]
+REST = ["mnist10k:test", "--eps", "0.2", "--steps", "2", "--rows", "30"]
+
+
+def test_the_matrix_is_printed_and_written(command, folder):
+    done = command(*WORDS, *REST, "--attacks", "bim,di-mi-fgsm", "--out", "runs/t")
+    assert done.code == 0, done.err
+    assert "di-mi-fgsm  Linf eps 0.2" in done.out
+    assert "report  runs/t/report.html" in done.out
+    told = json.loads((folder / "runs/t/transfer.json").read_text(encoding="utf-8"))
+    assert told["sources"][1] == "zoo:mnist-standard+zoo:mnist-pgd"
+    assert [cell["knowledge"] for cell in told["handed"][:2]] == ["white-box", "black-box"]
+    page = (folder / "runs/t/report.html").read_text(encoding="utf-8")
+    assert page.count('<table class="results heat">') == 2
+    assert "src=" not in page.replace("img-src", "")
+    assert str(folder) not in page
+    for handed in told["handed"]:
+        share = handed["fooled"]
+        assert f"{handed['knowledge']}: {share['count']} of {share['rows']} row" in page
+
+
+def test_bad_words_are_refused_in_one_line(refused, folder):
+    assert "--eps is missing" in refused(*WORDS, "mnist10k:test")
+    assert "one radius" in refused(*WORDS, *REST[:1], "--eps", "0.1,0.2")
+    assert "unknown zoo model" in refused("transfer", "zoo:mnist-standard+zoo:no", *WORDS[2:], *REST)
+    assert "must lie in [1," in refused(*WORDS, *REST[:-1], "0")
