@@ -31,6 +31,7 @@ def main(out, rule, path=None):
     def tell(done, total, what):
         if path is not None:
             print(done, flush=True)
+            sys.stdin.readline()  # goes on when it is told to, or nobody is there
 
     attack.fit(model, x, noise=Noise(3), checkpoint=path, progress=tell).save(out)
 

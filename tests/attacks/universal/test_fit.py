@@ -208,15 +208,17 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(tmp_path, monkeypatch, r
     whole, part, kept = (tmp_path / name for name in ("whole.safetensors", "part.safetensors", "kept"))
     universal_script.main(whole, rule)
     run = [sys.executable, "-W", "error", universal_script.__file__, part, rule, kept]
-    with subprocess.Popen(run, stdout=subprocess.PIPE, text=True) as process:
-        for i, _ in enumerate(process.stdout):
-            if i == 4:
-                os.kill(process.pid, signal.SIGKILL)
+    with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(5):
+            seen = int(process.stdout.readline())
+            process.stdin.write("\n")
+            process.stdin.flush()
+        os.kill(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert kept.exists()
     assert not part.exists()
-    again = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True)
-    assert int(again.stdout.split()[0]) > 4, "it went on where it was"
+    again = subprocess.run(run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+    assert int(again.stdout.split()[0]) > seen, "it went on where it was"
     assert part.read_bytes() == whole.read_bytes()
     assert not kept.exists()
 
