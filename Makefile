@@ -71,7 +71,7 @@ zoo: .venv/.cli ## Train the embedded models again (over an hour; fashion-mnist 
 	$(BIN)/saddlepoint train standard --data photopatch10 --net PoolCNN --epochs 30 --threads 1 --out src/saddlepoint/models/zoo/photopatch-standard.safetensors
 	$(BIN)/saddlepoint train pgd --data photopatch10 --net PoolCNN --threads 1 --out src/saddlepoint/models/zoo/photopatch-pgd.safetensors
 
-pictures: .venv/.cli ## Draw what each attack does to eight digits, for the documentation (a few minutes; goes on where it was)
+pictures: .venv/.dev ## Draw what each attack and each filter does, for the documentation (a few minutes; goes on where it was)
 	$(BIN)/python docs/_pictures/attacks.py
 	$(BIN)/python docs/_pictures/filters.py
 	$(BIN)/python docs/_pictures/universal.py

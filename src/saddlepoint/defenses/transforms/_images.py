@@ -35,15 +35,18 @@ def window(name: str, height: object, width: object) -> tuple[int, int]:
 
 def clipped(x: Tensor, bounds: Bounds, name: str) -> Tensor:
     """Inputs of any shape moved into the box."""
-    if not x.is_floating_point():
-        raise InputError(
-            f"x is {x.dtype}; {name} needs floating-point inputs in the bounds: for 8 bits x.float() / 255"
-        )
+    _require_floats(x, name)
     return x.clamp(bounds.lower, bounds.upper)
 
 
 def images(x: Tensor, bounds: Bounds, name: str, height: int = 1, width: int = 1) -> Tensor:
     """Images (n, c, h, w) moved into the box, if they are at least as large as a window of (height, width)."""
+    require_images(x, name, height, width)
+    return x.clamp(bounds.lower, bounds.upper)
+
+
+def require_images(x: Tensor, name: str, height: int = 1, width: int = 1) -> None:
+    """Refuse what is no batch of images (n, c, h, w), or of images smaller than a window of (height, width)."""
     if x.dim() != 4:
         raise InputError(f"x has shape {tuple(x.shape)}; {name} needs images (n, c, h, w)")
     if x.shape[2] < height or x.shape[3] < width:
@@ -51,7 +54,14 @@ def images(x: Tensor, bounds: Bounds, name: str, height: int = 1, width: int = 1
             f"x holds images of {x.shape[2]} x {x.shape[3]} pixels, the window of {name} has {height} x {width}; "
             "make the window smaller"
         )
-    return clipped(x, bounds, name)
+    _require_floats(x, name)
+
+
+def _require_floats(x: Tensor, name: str) -> None:
+    if not x.is_floating_point():
+        raise InputError(
+            f"x is {x.dtype}; {name} needs floating-point inputs in the bounds: for 8 bits x.float() / 255"
+        )
 
 
 def to_unit(x: Tensor, bounds: Bounds) -> Tensor:

@@ -5,7 +5,7 @@ from typing import final
 from torch import Tensor
 
 from saddlepoint.balls import Bounds
-from saddlepoint.defenses.transforms._images import images, in_chunks, mirrored, window
+from saddlepoint.defenses.transforms._images import in_chunks, mirrored, require_images, settled, window
 from saddlepoint.defenses.transforms._opencv import each, may_go_by_opencv, opencv
 from saddlepoint.defenses.transforms._selection import select
 from saddlepoint.defenses.transforms.transform import Transform
@@ -38,9 +38,10 @@ class Median(Transform):
         self.height, self.width = window(self.name, height, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = images(x, self.bounds, self.name, self.height, self.width)
+        require_images(x, self.name, self.height, self.width)
         if (self.height, self.width) in ((3, 3), (5, 5)) and may_go_by_opencv(x):
-            return self._by_opencv(x.detach())
+            return settled(self._by_opencv(x.detach()), self.bounds)  # the median of what is clipped is the same
+        x = x.clamp(self.bounds.lower, self.bounds.upper)
         return in_chunks(self._median, CHUNK if x.device.type == "cpu" else 2**24, x)
 
     def _median(self, x: Tensor) -> Tensor:
