@@ -118,7 +118,14 @@ def page(cells):
         shares = [f"{100 * cell[key]:.1f}" for key in ("success", "transferred", "jpeg", "5 bits")]
         measured = [f"{cell['colour']:.1f}", f"{cell['median colour']:.1f}", f"{cell['l2']:.3f}", f"{cell['linf']:.3f}"]
         lines.append(
-            [ATTACKS[task][0], shares[0], *measured, *shares[1:], f"{cell['passes']:,.0f}", f"{cell['seconds'][1]:,.0f}"]
+            [
+                ATTACKS[task][0],
+                shares[0],
+                *measured,
+                *shares[1:],
+                f"{cell['passes']:,.0f}",
+                f"{cell['seconds'][1]:,.0f}",
+            ]
         )
     about = f"{case['rows']} rows of {DATA} against `{ATTACKED}`; transferred to `{SECOND}`."
     return "\n".join([f"Measured with {where}.", "", about, "", *_table(head, lines), ""])
