@@ -21,7 +21,7 @@ from _tables import _table
 from PIL import Image
 
 import saddlepoint as sp
-from saddlepoint.attacks import DDN, PGD, CWL2, PerCAL, PerCCW
+from saddlepoint.attacks import CWL2, DDN, PGD, PerCAL, PerCCW
 from saddlepoint.balls import Perceptual
 from saddlepoint.cli.main import _keep_memory
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from saddlepoint import Classifier, L2, Linf
+from saddlepoint import L2, Classifier, Linf
 from saddlepoint.attacks import PGD
 from saddlepoint.balls import Bounds, Perceptual
 from saddlepoint.colour import difference, lab
