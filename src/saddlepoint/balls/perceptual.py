@@ -90,7 +90,7 @@ def check_rgb(x: Tensor) -> None:
     if not is_rgb(x):
         raise InputError(
             f"x has shape {tuple(x.shape)}; colour differences need RGB images (n, 3, height, width): repeat the "
-            "channel of grey images three times, x.expand(-1, 3, -1, -1) with a model that takes them, or use an L2 attack"
+            "channel of grey images three times, x.expand(-1, 3, -1, -1), or use an L2 attack"
         )
 
 
