@@ -41,7 +41,7 @@ def _response(share: Tensor) -> Tensor:
 def squared_difference(first: Tensor, second: Tensor) -> Tensor:
     """The square of the CIEDE2000 colour difference, whose gradient is finite everywhere: it has no root at 0.
 
-    Hues are unit vectors (a', b) / C', so that no angle is taken but one: sin(dh / 2) is a cross product over the length
+    Hues are unit vectors (a', b) / C', so that but one angle is taken: sin(dh / 2) is a cross product over the length
     of their sum, the mean hue is the direction of that sum, and T is a polynomial in its cosine and sine.
 
     Args:  first, second: (n, 3, ...), Lab.
