@@ -21,7 +21,7 @@ from _tables import _table
 from PIL import Image
 
 import saddlepoint as sp
-from saddlepoint.attacks import DDN, PGD, CWL2, PerCAL, PerCCW
+from saddlepoint.attacks import CWL2, DDN, PGD, PerCAL, PerCCW
 from saddlepoint.balls import Perceptual
 from saddlepoint.cli.main import _keep_memory
 
@@ -118,7 +118,14 @@ def page(cells):
         shares = [f"{100 * cell[key]:.1f}" for key in ("success", "transferred", "jpeg", "5 bits")]
         measured = [f"{cell['colour']:.1f}", f"{cell['median colour']:.1f}", f"{cell['l2']:.3f}", f"{cell['linf']:.3f}"]
         lines.append(
-            [ATTACKS[task][0], shares[0], *measured, *shares[1:], f"{cell['passes']:,.0f}", f"{cell['seconds'][1]:,.0f}"]
+            [
+                ATTACKS[task][0],
+                shares[0],
+                *measured,
+                *shares[1:],
+                f"{cell['passes']:,.0f}",
+                f"{cell['seconds'][1]:,.0f}",
+            ]
         )
     about = f"{case['rows']} rows of {DATA} against `{ATTACKED}`; transferred to `{SECOND}`."
     return "\n".join([f"Measured with {where}.", "", about, "", *_table(head, lines), ""])

@@ -125,7 +125,9 @@ def test_gradients_are_finite_everywhere(dtype):
 def test_gradients_are_finite_where_hues_meet_and_oppose():
     angle = torch.deg2rad(torch.tensor([0.0, 90, 180, 270, 359.999999])).double()
     ring = torch.stack([torch.full_like(angle, 50), 30 * angle.cos(), 30 * angle.sin()], 1)
-    ring = torch.cat([ring, torch.tensor([[50.0, 30, 0], [50, -30, 0], [50, 0, 30], [50, 0, -30], [50, 0, 0]]).double()])
+    ring = torch.cat(
+        [ring, torch.tensor([[50.0, 30, 0], [50, -30, 0], [50, 0, 30], [50, 0, -30], [50, 0, 0]]).double()]
+    )
     first, second = ring.repeat(len(ring), 1), ring.repeat_interleave(len(ring), 0).requires_grad_()
     found = squared_difference(first, second)
     (slope,) = torch.autograd.grad(found.sum(), second)

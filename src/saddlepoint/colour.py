@@ -25,7 +25,9 @@ def lab(rgb: Tensor) -> Tensor:
     bright = ((rgb.clamp_min(0.04045) + 0.055) / 1.055).log().mul(2.4).exp()  # a third of the time of a power
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, bright)
     r, g, b = linear.unbind(1)
-    x, y, z = (_response((r * row[0] + g * row[1] + b * row[2]) / white) for row, white in zip(_TO_XYZ, _WHITE, strict=True))
+    x, y, z = (
+        _response((r * row[0] + g * row[1] + b * row[2]) / white) for row, white in zip(_TO_XYZ, _WHITE, strict=True)
+    )
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
@@ -37,9 +39,9 @@ def _response(share: Tensor) -> Tensor:
 
 
 def squared_difference(first: Tensor, second: Tensor) -> Tensor:
-    """The square of the CIEDE2000 colour difference, of which the gradient is finite everywhere: it has no root at 0.
+    """The square of the CIEDE2000 colour difference, whose gradient is finite everywhere: it has no root at 0.
 
-    Hues are unit vectors (a', b) / C', so that no angle is taken but one: sin(dh / 2) is a cross product over the length
+    Hues are unit vectors (a', b) / C', so that but one angle is taken: sin(dh / 2) is a cross product over the length
     of their sum, the mean hue is the direction of that sum, and T is a polynomial in its cosine and sine.
 
     Args:  first, second: (n, 3, ...), Lab.
@@ -58,7 +60,9 @@ def squared_difference(first: Tensor, second: Tensor) -> Tensor:
     cross, least = p1 * q2 - p2 * q1, 100 * torch.finfo(square.dtype).eps ** 2
     opposite = (square < least) & (p1 * p2 < -q1 * q2)  # so that there is no mean, nor a side; two greys are not
     sine = torch.where(  # 2 sin(dh / 2); beyond 120 degrees from the cosine, where the sum nearly vanishes
-        square > 1, 2 * cross * square.clamp_min(1).rsqrt(), torch.where(opposite, 1, cross.sign()) * (4 - square).clamp_min(1).sqrt()
+        square > 1,
+        2 * cross * square.clamp_min(1).rsqrt(),
+        torch.where(opposite, 1, cross.sign()) * (4 - square).clamp_min(1).sqrt(),
     )
     light, chroma = (l1 + l2) / 2 - 50, (c1 + c2) / 2
     cos, sin = _mean_hue(p1, q1, p2, q2, square.clamp_min(least), opposite)

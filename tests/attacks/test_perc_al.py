@@ -30,7 +30,9 @@ def nearest_colour(model, x, y, levels=64):
     """Of one-pixel images: the least colour difference to a colour on the other side, by looking at all on a grid."""
     grid = torch.cartesian_prod(*[torch.linspace(0, 1, levels, dtype=torch.float64)] * 3)[..., None, None]
     other = model.module(grid).argmax(1)
-    return torch.stack([DISTANCE.distance(grid, p[None].expand_as(grid))[other != k].min() for p, k in zip(x, y, strict=True)])
+    return torch.stack(
+        [DISTANCE.distance(grid, p[None].expand_as(grid))[other != k].min() for p, k in zip(x, y, strict=True)]
+    )
 
 
 def test_of_one_pixel_the_nearest_colour_is_found():

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from saddlepoint import Classifier, L2, Linf
+from saddlepoint import L2, Classifier, Linf
 from saddlepoint.attacks import PGD
 from saddlepoint.balls import Bounds, Perceptual
 from saddlepoint.colour import difference, lab
@@ -46,7 +46,9 @@ def test_rows_at_once_change_nothing():
 
 def test_no_two_colours_of_srgb_are_farther_apart_than_the_widest():
     corner = torch.cartesian_prod(*[torch.linspace(0, 1, 9)] * 3)
-    pairs = difference(lab(corner)[:, None].expand(-1, len(corner), -1).reshape(-1, 3), lab(corner).repeat(len(corner), 1))
+    pairs = difference(
+        lab(corner)[:, None].expand(-1, len(corner), -1).reshape(-1, 3), lab(corner).repeat(len(corner), 1)
+    )
     assert 110 < pairs.max() < Perceptual(1.0).widest(Bounds(), 3)
 
 
@@ -66,7 +68,9 @@ def test_a_radius_beyond_the_widest_and_one_below_zero_are_refused():
 def test_attacks_that_project_say_what_to_give():
     x = images(dtype=torch.float32)[0]
     model = Classifier(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)))
-    with pytest.raises(SettingError, match=r"has no random start; give it to .* perc-al or perc-cw, or give this attack"):
+    with pytest.raises(
+        SettingError, match=r"has no random start; give it to .* perc-al or perc-cw, or give this attack"
+    ):
         PGD(ball=Perceptual(5.0))(model, x, None)
     with pytest.raises(SettingError, match="no projection"):
         PGD(ball=Perceptual(5.0), random_start=False).ball.project(x, x, Bounds())

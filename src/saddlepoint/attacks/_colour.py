@@ -1,4 +1,4 @@
-"""What the attacks on colour differences share: the distance with its gradient, 8-bit points, and how smooth a place is."""
+"""What attacks on colour differences share: the distance and its gradient, 8-bit points, how smooth a place is."""
 
 from typing import cast
 
@@ -35,7 +35,7 @@ def rounded(x: Batch, bounds: Bounds, levels: int | None) -> Batch:
 
 
 def start(problem: Problem, texture: bool) -> tuple[Tensor, Tensor]:
-    """Lab of the inputs (n, 3, h, w), and the weight of the squared difference of every pixel (n, h, w) or (n, 1, 1)."""
+    """Lab of the inputs (n, 3, h, w), and the weights of squared differences by pixel (n, h, w), or one (n, 1, 1)."""
     x0 = problem.x0
     weight = squared_weight(x0, problem.bounds) if texture else x0.new_ones(len(x0), 1, 1)
     return cast(Perceptual, problem.ball).lab(x0), weight

@@ -1,4 +1,4 @@
-"""The perceptual distance of colour images: not a ball to project on, but what a search for the nearest point ranks by."""
+"""The perceptual distance of colour images: no ball to project on, but what a search for the nearest ranks by."""
 
 import math
 from dataclasses import dataclass, replace
@@ -89,8 +89,8 @@ def check_rgb(x: Tensor) -> None:
     """Raises:  InputError for anything but RGB images."""
     if not is_rgb(x):
         raise InputError(
-            f"x has shape {tuple(x.shape)}; colour differences need RGB images (n, 3, height, width): repeat the channel "
-            "of grey images three times, x.expand(-1, 3, -1, -1) with a model that takes them, or use an L2 attack"
+            f"x has shape {tuple(x.shape)}; colour differences need RGB images (n, 3, height, width): repeat the "
+            "channel of grey images three times, x.expand(-1, 3, -1, -1), or use an L2 attack"
         )
 
 

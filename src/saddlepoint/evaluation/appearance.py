@@ -49,4 +49,5 @@ def ssim(x: Tensor, x0: Tensor) -> Tensor:
     shared = blurred(x * x0) - a * b
     first, second = 0.01**2, 0.03**2
     found = (2 * a * b + first) * (2 * shared + second) / ((a * a + b * b + first) * (spread + second))
-    return found.view(len(x), -1).mean(1)
+    each: Tensor = found.unflatten(0, (len(x), x.shape[1]))
+    return each.mean((1, 2, 3, 4))

@@ -80,7 +80,9 @@ class Worker:
 
         Args:  rows: (m,) places, of rows that are right when clean.
         Returns:  rows (m,): places in the data set that were attacked;  codes, predicted, forwards, backwards,
-            distance, room, claimed, strayed (m,), of RGB images also colour, colour_high, ssim;  found (f,) and x (f, *f): places and points of the fooled rows,
+            distance, room, claimed, strayed (m,),
+            of RGB images also colour, colour_high, ssim;   found (f,) and x (f, *f): places and points of the fooled
+            rows,
             or of all that were attacked if the plan wants every point.
         """
         assert job.attack is not None

@@ -23,7 +23,8 @@ def summary(run: RunRecord) -> "Renderables":
     """One table per threat: attacks down, models across, each with robust accuracy, its interval and passes per row.
 
     In a suite also the rows that each member added to those fooled before it.
-    Of RGB images a table has how those that fooled look. Where attacks looked for the nearest point, a table has their medians, and what they left unsolved; without a radius
+    Of RGB images a table has how those that fooled look.
+    Where attacks looked for the nearest point, a table has their medians, and what they left unsolved; without a radius
     it is the only one.
 
     Every name is shown as text; markup and control characters in it have no effect.
