@@ -36,6 +36,7 @@ def test_the_page_says_what_held(module):
         cell("row", "block mean + PGD", clean=85, adaptive=71),
         cell("distance", "none", rows=10, fooled=10, mean=1.0, median=1.0),
         cell("distance", "contractive", rows=10, fooled=10, mean=1.2, median=1.0),
+        cell("distance", "autoencoder", rows=10, fooled=0),
     ]
     lines = page({str(i): each for i, each in enumerate(cells)}).splitlines()
     verdicts = {line.split("|")[1].strip(): line.split("|")[3].strip() for line in lines if line.count("|") == 4}
