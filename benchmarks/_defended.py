@@ -94,7 +94,7 @@ class Nets:
 
     def autoencoder(self):
         """A plain denoising autoencoder."""
-        return self.kept("autoencoder", lambda: DenoisingAutoencoder((1, 28, 28)), lambda _: Reconstruction(), 1e-3)
+        return self.kept("autoencoder", lambda: DenoisingAutoencoder((1, 28, 28)), lambda _: Reconstruction(), 1e-3, 3)
 
     def stack(self, trained):
         """An autoencoder before a net: both trained apart, or then the net by PGD through both."""
@@ -120,10 +120,10 @@ class Nets:
         objective = Adversarial(attack=PGD7) if trained else Standard()
         return self.kept(f"block {kind}{' pgd' * trained}", make, lambda _: objective)
 
-    def kept(self, name, make, objective, peak=5e-3):
+    def kept(self, name, make, objective, peak=5e-3, longer=1):
         """A net in evaluation mode: read from the folder, or else trained into it, also after a kill."""
         torch.manual_seed(0)
-        net, schedule = make(), Schedule(epochs=self.epochs, peak=peak)
+        net, schedule = make(), Schedule(epochs=longer * self.epochs, peak=peak)
         about = {"name": name, "rows": self.rows, **schedule.describe(), **versions()}
         about = json.loads(json.dumps(about))
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]

@@ -26,7 +26,7 @@ def defense_page(cells):
         ]
         lines += [f"**Linf, eps {eps}**", "", *_table(head, rows), ""]
     far = [
-        [name, c["rows"], c["fooled"], f"{c['mean']:.3f}", f"{c['median']:.3f}"]
+        [name, c["rows"], c["fooled"], *(f"{c[key]:.3f}" if key in c else "" for key in ("mean", "median"))]
         for name in DEFENSES
         if (c := found.get(("distance", name, None)))
     ]
@@ -49,7 +49,7 @@ def _claims(found):
 
     def mean(name):
         cell = found.get(("distance", name, None))
-        return None if cell is None else cell["mean"]
+        return None if cell is None else cell.get("mean")  # none where nothing was fooled
 
     def rule(what, test, *figures):
         if None not in figures:

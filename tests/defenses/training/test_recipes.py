@@ -7,7 +7,17 @@ from torch import nn
 
 from saddlepoint.attacks import PGD
 from saddlepoint.balls import L2, Bounds, Linf
-from saddlepoint.defenses.training import AWP, SGD, Adversarial, Fast, Schedule, Standard, Trades, Validation
+from saddlepoint.defenses.training import (
+    AWP,
+    SGD,
+    Adversarial,
+    ContractivePenalty,
+    Fast,
+    Schedule,
+    Standard,
+    Trades,
+    Validation,
+)
 from saddlepoint.defenses.training.recipes import Recipe, customary, recipes
 from saddlepoint.defenses.training.recipes.reading import read
 from saddlepoint.defenses.training.recipes.typed import read as typed
@@ -94,6 +104,16 @@ def test_settings_are_changed_one_by_one():
     assert changed.schedule.batch_size == recipes()["fast"].schedule.batch_size
     known = Validation(ball=Linf(0.1), rows=600, steps=10, patience=2, keep="best", guard="warn")
     assert changed.validate(Linf(0.1)) == known
+
+
+def test_a_contractive_penalty_goes_around_the_objective_and_awp_around_it():
+    changed = recipes()["standard"].changed(objective={"contractive": "0.03"})
+    assert changed.make(Linf(0.1)) == ContractivePenalty(objective=Standard(), weight=0.03)
+    assert changed.describe(Linf(0.1))["objective"] == {"name": "standard", "contractive": "0.03"}
+    both = changed.changed(awp={}).make(Linf(0.1))
+    assert both == AWP(objective=ContractivePenalty(objective=Standard(), weight=0.03))
+    with pytest.raises(SettingError, match="weight=-1.0 must be a finite number"):
+        recipes()["fast"].changed(objective={"contractive": -1.0}).make(Linf(0.1))
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ class _Tap:
     def hook(self, _module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         """Let codes leave the encoder so that the gradient of the input, which is 0, passes by them."""
         codes = self.codes if self.codes.numel() else output
-        through: Tensor = _Through.apply(args[0], codes.detach(), self)
+        through: Tensor = _Through.apply(args[0], codes.detach(), self)  # type: ignore[no-untyped-call]
         return through
 
 

@@ -113,7 +113,8 @@ class Thermometer(Transform):
                 f"codes of shape {tuple(codes.shape)} are not {self.levels} to a channel; axis 1 must be "
                 f"(channels x {self.levels})"
             )
-        return codes.unflatten(1, (-1, self.levels))
+        levels: Tensor = codes.unflatten(1, (-1, self.levels))
+        return levels
 
     def nearest(self, x: Tensor, buckets: Tensor) -> Tensor:
         """The values nearest to x in these buckets, both (n, c, *f); x itself where it lies in its own."""

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from saddlepoint._typing import Batch, Labels
 from saddlepoint.attacks import PGD
-from saddlepoint.balls import Bounds
+from saddlepoint.balls import Bounds, Linf
 from saddlepoint.defenses.training.objectives._checks import check_choice, check_share, scores
 from saddlepoint.defenses.training.objectives._inner import Bn, attacked, maximise
 from saddlepoint.defenses.training.objectives.objective import Memory
@@ -51,12 +51,13 @@ class Adversarial:
             raise SettingError("the attack has one eps per row; adversarial training needs one eps")
 
     def points(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float, memory: Memory) -> Batch:
-        ball, share = self.attack.ball, min(1.0, progress / self.warmup) if self.warmup else 1.0
-        attack = replace(self.attack, ball=replace(ball, eps=ball.eps * share))
+        share = min(1.0, progress / self.warmup) if self.warmup else 1.0
+        eps = self.attack.ball.eps * share
         with attacked(module, self.bounds, self.bn) as model:
-            if isinstance(attack, PGD):
-                return maximise(replace(attack, keep=Keep.LAST), model, x, y, noise)
-            return attack(model, x, y, noise=noise).x
+            if isinstance(self.attack, PGD):
+                attack = replace(self.attack, keep=Keep.LAST, ball=replace(self.attack.ball, eps=eps))
+                return maximise(attack, model, x, y, noise)
+            return replace(self.attack, ball=Linf(eps))(model, x, y, noise=noise).x
 
     def loss(self, module: nn.Module, x: Batch, points: Batch, y: Labels) -> Tensor:
         return functional.cross_entropy(scores(module, points), y)

@@ -11,6 +11,7 @@ from saddlepoint.balls import Ball, Bounds
 from saddlepoint.defenses.training.objectives import (
     AWP,
     Adversarial,
+    ContractivePenalty,
     DefensiveDistillation,
     Distillation,
     Fast,
@@ -72,7 +73,8 @@ def build(
     """The objective.
 
     Args:
-        settings: its name and fields;  awp: settings of the perturbation of weights around it, None for none.
+        settings: its name and fields; as ``contractive``, the weight of a contractive penalty around it.
+        awp: settings of the perturbation of weights around all that, None for none.
         ball: with the radius that is trained at, for those that need one.
         scale: of a step size that the settings hold, which is for the recipe's own radius.
         teacher: of a distillation.
@@ -80,7 +82,7 @@ def build(
     Raises:  SpecError or SettingError for what is no field, or cannot be its value.
     """
     kind = kind_of(settings)
-    given = {name: value for name, value in settings.items() if name != "name"}
+    given = {name: value for name, value in settings.items() if name not in ("name", "contractive")}
     names = {field.name for field in dataclasses.fields(kind)}
     ours: dict[str, Any] = {"bounds": bounds, "ball": ball, "teacher": teacher}
     if "attack" in names:
@@ -88,6 +90,9 @@ def build(
         ours["attack"] = PGD(ball=ball, **found)
     values = _scaled(typed.read(kind, given, leave=_OURS), scale)
     made: Objective = kind(**values, **{name: value for name, value in ours.items() if name in names})
+    if "contractive" in settings:
+        weight = typed.read(ContractivePenalty, {"weight": settings["contractive"]}, leave=_OURS)
+        made = ContractivePenalty(objective=made, **weight)
     return made if awp is None else AWP(objective=made, **typed.read(AWP, awp, leave=_OURS))
 
 
