@@ -154,4 +154,5 @@ class MIFGSM(IterativeAttack[Moving]):
             return grad / 2**copy
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            return torch.autograd.grad(self._view(problem, leaf, t, copy), leaf, grad)[0]
+            pulled: Tensor = torch.autograd.grad(self._view(problem, leaf, t, copy), leaf, grad)[0]
+            return pulled
