@@ -19,7 +19,7 @@ from saddlepoint.cli.main import _keep_memory
 from saddlepoint.defenses.training import Schedule, Standard, fit
 from saddlepoint.models import LeNet, PoolCNN, SmallCNN, ensemble, load_weights, save_weights
 
-THREADS, ROWS, STEPS, EPOCHS = 1, 1000, 10, 3
+THREADS, ROWS, STEPS, EPOCHS = 1, 1000, 10, 6
 SETS = {"mnist10k": (0.2, "zoo:mnist-standard"), "fashion-mnist": (0.06, "zoo:fashion-standard")}
 ATTACKS = {
     "bim": "bim",

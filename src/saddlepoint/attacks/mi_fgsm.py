@@ -151,7 +151,8 @@ class MIFGSM(IterativeAttack[Moving]):
     def _pulled(self, problem: Problem, x: Batch, grad: Batch, t: int, copy: int) -> Batch:
         """The gradient with respect to x of a loss whose gradient is known where it was looked at."""
         if not self.diversity:
-            return grad / 2**copy
+            return grad / (1 << copy)
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            return torch.autograd.grad(self._view(problem, leaf, t, copy), leaf, grad)[0]
+            pulled: Tensor = torch.autograd.grad(self._view(problem, leaf, t, copy), leaf, grad)[0]
+            return pulled

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor
@@ -198,7 +198,7 @@ def _matrix(
     )
 
 
-def _knowledge(source: Classifier, target: Classifier) -> str:
+def _knowledge(source: Classifier, target: Classifier) -> Literal["white-box", "in the ensemble", "black-box"]:
     if source.fingerprint == target.fingerprint:
         return "white-box"
     members = source.module.members if isinstance(source.module, Ensemble) else ()
@@ -234,7 +234,7 @@ def _answers(model: Classifier, data: Dataset, rows: Tensor, x: Tensor, ball: Ba
     """The judge's verdicts on points (m, *f) of rows (m,) of the data."""
     fooled, undefined = torch.zeros(2, len(rows), dtype=torch.bool)
     for part in torch.arange(len(rows)).split(size) if len(rows) else ():
-        inputs = (tensor.to(model.device) for tensor in (data.x[rows[part]], x[part], data.y[rows[part]]))
-        verdict = judge(model, *inputs, None, norm=ball.norm, eps=float(ball.eps))
+        x0, points, y = (each.to(model.device) for each in (data.x[rows[part]], x[part], data.y[rows[part]]))
+        verdict = judge(model, x0, points, y, None, norm=ball.norm, eps=float(ball.eps))
         fooled[part], undefined[part] = verdict.fooled.cpu(), verdict.undefined.cpu()
     return Answers(fooled, undefined)
