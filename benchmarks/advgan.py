@@ -45,22 +45,29 @@ def plan(folder):
 
 
 def _fitted(folder, kind, name, settings):
-    """The attack, and the minutes of CPU that its fit took here; None if it was kept."""
+    """The attack, the minutes of CPU of its fit, and the passes; of a fit that went on, scaled up by the steps done."""
     model, path = sp.load_model(name), folder / f"advgan-{kind}-{name.removeprefix('zoo:')}.safetensors"
     rows = sp.load_data("mnist10k:train") if kind == "white" else sp.load_data("mnist10k:test")[:ASKED]
-    kept, copy, start = path.with_suffix(".checkpoint"), None, time.process_time()
+    kept, copy, clock = path.with_suffix(".checkpoint"), None, []
     if kind != "white":
         torch.manual_seed(0)
         copy = build({"name": "SmallCNN"})
     folder.mkdir(parents=True, exist_ok=True)
-    attack = settings.fit(model, rows.x, rows.y, copy=copy, checkpoint=kept)
+    attack = settings.fit(
+        model, rows.x, rows.y, copy=copy, checkpoint=kept,
+        watch=lambda done, _: clock.append((time.process_time(), done)),
+    )  # fmt: skip
     attack.save(path)
-    return attack, (time.process_time() - start) / 60, model.meter
+    kept.unlink(missing_ok=True)
+    (first, _), (last, steps) = clock[0], clock[-1]
+    scale = steps / max(1, len(clock) - 1)
+    queries = [attack.about["queries"], 0] if copy is not None else [len(rows) * settings.epochs] * 2
+    return attack, (last - first) / 60 * scale, queries
 
 
 def _success(folder, kind, name, settings):
-    attack, minutes, meter = _fitted(folder, kind, name, settings)
-    asked, (model, data) = [meter.forwards, meter.backwards], (sp.load_model(name), sp.load_data("mnist10k:test")[-LAST:])
+    attack, minutes, asked = _fitted(folder, kind, name, settings)
+    model, data = sp.load_model(name), sp.load_data("mnist10k:test")[-LAST:]
     fooled, rows, changed = [], [], 0
     right = model.predict(data.x) == data.y
     broken = torch.zeros(len(data), dtype=torch.bool)

@@ -115,8 +115,7 @@ class _Fit:
             self.run.answers = self._asked(x)
         self.y = self.run.answers.argmax(1).to(x.device) if y is None else y
         target = settings.target if isinstance(settings.target, int) else 0
-        known = x.new_empty(1, self.classes)
-        check_classes(known, y=self.y, target=torch.tensor([target]))
+        check_classes(x.new_empty(len(x), self.classes), y=self.y, target=torch.full_like(self.y, target))
         self.points, self.points_of = x[:0], 0
 
     def _classes(self) -> int:
@@ -239,7 +238,7 @@ class _Fit:
         if ask:
             run.again = self._asked(self.points)
 
-    def _asked(self, x: Batch) -> Tensor:
+    def _asked(self, x: Tensor) -> Tensor:
         """What the model answers (n, k): probabilities, or the class alone."""
         box, answers = self.settings.black_box, []
         with torch.no_grad():
@@ -268,9 +267,10 @@ class _Fit:
         share = self.noise.child("target").at(rows.to(y.device)).uniform(torch.empty(len(y), 1, device=y.device), draw)
         return (y + 1 + (share.squeeze(1) * (self.classes - 1)).long()) % self.classes
 
-    def _inputs(self, rows: Tensor, x: Batch) -> Batch:
+    def _inputs(self, rows: Tensor, x: Tensor) -> Tensor:
+        """Those rows of x on the model's device, in float32."""
         bounds = self.model.bounds
         return x[rows].to(self.model.device, torch.float32).clamp(bounds.lower, bounds.upper)
 
-    def _scaled(self, x: Batch) -> Batch:
+    def _scaled(self, x: Tensor) -> Tensor:
         return (x - self.model.bounds.lower) / self.model.bounds.width
