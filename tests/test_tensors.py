@@ -38,7 +38,10 @@ def test_an_optimizer_goes_on(tmp_path):
     nets[0](torch.ones(1, 2)).sum().backward()
     first.step()
     nets[1].load_state_dict(nets[0].state_dict())
-    _tensors.to_optimizer(second, *_tensors.of_optimizer(first))
+    kept, groups = _tensors.of_optimizer(first)
+    _tensors.write(tmp_path / "f", kept, {"groups": groups})
+    told, found = _tensors.read(tmp_path / "f")
+    _tensors.to_optimizer(second, found, told["groups"])
     for net, optimizer in zip(nets, (first, second), strict=True):
         net.zero_grad()
         net(torch.tensor([[1.0, -2.0]])).sum().backward()

@@ -42,7 +42,11 @@ def read(path: Path, kind: str = "checkpoint") -> tuple[dict[str, Any], dict[str
         if told["sha256"] != digest(tensors):
             raise ValueError("its tensors are not those that were written")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        remedy = "delete it to start anew, or give another --out" if kind == "checkpoint" else "give the file that was written"
+        remedy = (
+            "delete it to start anew, or give another --out"
+            if kind == "checkpoint"
+            else "give the file that was written"
+        )
         raise RecordError(f"{path.name!r} is no whole {kind} ({error}); {remedy}") from error
     return told, tensors
 

@@ -20,7 +20,9 @@ def advgan(
     data: Annotated[str, typer.Argument(metavar="DATA", help="The data set.")],
     out: Annotated[Path, typer.Option(help="The .safetensors file of the generator.")],
     eps: Annotated[str, typer.Option(help="Linf radius in input units, such as 0.3 or 8/255.")] = "",
-    target: Annotated[str, typer.Option(help="none, every (one generator that is told the class) or a class.")] = "none",
+    target: Annotated[
+        str, typer.Option(help="none, every (one generator that is told the class) or a class.")
+    ] = "none",
     epochs: Annotated[int, typer.Option(help="Over the rows, in each round.")] = AdvGAN.epochs,
     black_box: Annotated[
         int | None, typer.Option(help="Only ask the model; rounds: 0 is static distillation, more is dynamic.")

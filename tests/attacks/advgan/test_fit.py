@@ -123,13 +123,17 @@ def test_rows_without_a_finite_gradient_do_not_spoil_the_others(model, x):
 
 
 def test_dead_gradients_are_told(x):
-    attack = replace(SMALL, epochs=1).fit(Classifier(ConstantModel(torch.tensor([1.0, 0.0, 0.0]))), x, torch.zeros(200, dtype=torch.int64))
+    attack = replace(SMALL, epochs=1).fit(
+        Classifier(ConstantModel(torch.tensor([1.0, 0.0, 0.0]))), x, torch.zeros(200, dtype=torch.int64)
+    )
     assert attack.history[-1].figures["dead"] == 1
     assert attack.history[-1].figures["success"] == 0
 
 
 def test_rows_whose_label_is_the_target_are_no_success(x):
-    attack = replace(SMALL, epochs=1, target=0).fit(Classifier(ConstantModel(torch.tensor([1.0, 0.0, 0.0]))), x, torch.zeros(200, dtype=torch.int64))
+    attack = replace(SMALL, epochs=1, target=0).fit(
+        Classifier(ConstantModel(torch.tensor([1.0, 0.0, 0.0]))), x, torch.zeros(200, dtype=torch.int64)
+    )
     assert attack.history[-1].figures["adversarial"] == 0
     assert attack.history[-1].figures["success"] == 0
 
@@ -176,6 +180,7 @@ def test_black_boxes_that_cannot_be(model, x):
         SMALL.fit(model, x, copy=net(1))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_rows_that_cannot_be(model, x):
     with pytest.raises(InputError, match="no rows"):
         SMALL.fit(model, x[:0])

@@ -35,7 +35,7 @@ class Turn(NamedTuple):
 
     phase: str
     round: int
-    index: int
+    place: int
     length: int
 
 
@@ -103,7 +103,9 @@ class _Fit:
             generator = Generator(x.shape[1:], classes=known, width=settings.width, blocks=settings.blocks).to(device)
             discriminator = Discriminator(x.shape[1:], width=settings.width).to(device)
         nets: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
-        optimizers = {name: torch.optim.Adam(net.parameters(), settings.rate) for name, net in nets.items()}
+        optimizers: dict[str, torch.optim.Optimizer] = {
+            name: torch.optim.Adam(net.parameters(), settings.rate) for name, net in nets.items()
+        }
         if copy is not None and box is not None:
             optimizers["copy"] = torch.optim.Adam(copy.parameters(), box.rate)
         average = {name: tensor.detach().clone() for name, tensor in generator.state_dict().items()}
@@ -146,7 +148,9 @@ class _Fit:
             order = torch.randperm(len(self.x), generator=shuffler)
             for rows in order.split(self.settings.batch_size)[run.done - first :]:
                 if run.done == first:
-                    run.sums = torch.zeros(1 + len(_FITTED if turn.phase == "fit" else _COPIED), device=self.model.device)
+                    run.sums = torch.zeros(
+                        1 + len(_FITTED if turn.phase == "fit" else _COPIED), device=self.model.device
+                    )
                 figures = self._fit(turn, number, rows) if turn.phase == "fit" else self._distil(turn, number, rows)
                 run.sums = run.sums + torch.stack([each.sum() for each in (torch.ones_like(figures[0]), *figures)])
                 run.done += 1
@@ -208,7 +212,7 @@ class _Fit:
         run, device = self.run, self.model.device
         assert run.copy is not None
         if turn.round and self.points_of != turn.round:
-            self._ask_about_points(turn, ask=turn.index == 0 and run.done == number * self.per_epoch)
+            self._ask_about_points(turn, ask=turn.place == 0 and run.done == number * self.per_epoch)
         batches = [(self._inputs(rows, self.x), run.answers[rows])]
         if turn.round:
             batches.append((self._inputs(rows, self.points), run.again[rows]))
@@ -254,7 +258,7 @@ class _Fit:
         for parameter, grad in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = grad
         for group in optimizer.param_groups:
-            group["lr"] = self.settings.rate * (0.1 if 6 * turn.index >= 5 * turn.length else 1)
+            group["lr"] = self.settings.rate * (0.1 if 6 * turn.place >= 5 * turn.length else 1)
         optimizer.step()
 
     def _targets(self, draw: int, rows: Tensor) -> Labels | None:
