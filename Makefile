@@ -73,6 +73,7 @@ zoo: .venv/.cli ## Train the embedded models again (over an hour; fashion-mnist 
 
 pictures: .venv/.cli ## Draw what each attack does to eight digits, for the documentation (a few minutes; goes on where it was)
 	$(BIN)/python docs/_pictures/attacks.py
+	$(BIN)/python docs/_pictures/advgan.py
 
 docs: .venv/.docs ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
@@ -85,6 +86,7 @@ bench: .venv/.peers ## Measure speed and strength, also against other libraries 
 	$(BIN)/python benchmarks/autoattack.py
 	$(BIN)/python benchmarks/cascade.py
 	$(BIN)/python benchmarks/black_box.py
+	$(BIN)/python benchmarks/advgan.py
 	$(BIN)/python benchmarks/training.py
 
 clean: ## Remove what was built, but neither .venv nor runs/

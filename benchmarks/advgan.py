@@ -18,7 +18,8 @@ from _cells import RESULTS, Cells, environment, fill, processor
 from _tables import _table
 
 import saddlepoint as sp
-from saddlepoint.attacks import PGD, AdvGAN, AdvGANAttack, BlackBox
+from saddlepoint.attacks import PGD, AdvGAN, AdvGANAttack
+from saddlepoint.attacks.advgan import BlackBox
 from saddlepoint.cli.main import _keep_memory
 from saddlepoint.models.nets import build
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from saddlepoint import Classifier, Linf
-from saddlepoint.attacks import AdvGAN, BlackBox
-from saddlepoint.attacks.advgan import run
+from saddlepoint.attacks import AdvGAN
+from saddlepoint.attacks.advgan import BlackBox, run
 
 ROWS, BATCH, EPOCHS, ROUNDS = 50, 16, 3, 1
 STEPS = (1 + ROUNDS) * (2 + EPOCHS) * 4

@@ -6,7 +6,8 @@ from typing import Annotated
 import torch
 import typer
 
-from saddlepoint.attacks import AdvGAN, BlackBox
+from saddlepoint.attacks import AdvGAN
+from saddlepoint.attacks.advgan import BlackBox
 from saddlepoint.balls import Linf
 from saddlepoint.cli import common, given, options, planning
 from saddlepoint.errors import DataError, SettingError, SpecError

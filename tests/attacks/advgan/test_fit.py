@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from saddlepoint import L2, Classifier, Linf
-from saddlepoint.attacks import AdvGAN, BlackBox
+from saddlepoint.attacks import AdvGAN
+from saddlepoint.attacks.advgan import BlackBox
 from saddlepoint.attacks.advgan import run as state
 from saddlepoint.errors import InputError, RecordError, SettingError
 from saddlepoint.testing.models import ConstantModel
