@@ -148,7 +148,7 @@ def test_named_with_its_file(tmp_path):
 
 
 def test_evaluation_resumes(tmp_path, model, x):
-    data = Dataset(x=x, y=model.predict(x), classes=("a", "b", "c", "d"))
+    data = Dataset(x=x, y=model.predict(x), classes=("a", "b", "c", "d"), name="rows")
     first = evaluate(model, data, attacks=[EVERY], ball=Linf(0.1), out=tmp_path)
     passes = model.meter.forwards
     EVERY.save(tmp_path / "a.safetensors")
