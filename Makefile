@@ -75,6 +75,7 @@ pictures: .venv/.dev ## Draw what each attack and each filter does, for the docu
 	$(BIN)/python docs/_pictures/attacks.py
 	$(BIN)/python docs/_pictures/filters.py
 	$(BIN)/python docs/_pictures/universal.py
+	$(BIN)/python docs/_pictures/advgan.py
 
 docs: .venv/.docs ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
@@ -88,6 +89,7 @@ bench: .venv/.peers ## Measure speed and strength, also against other libraries 
 	$(BIN)/python benchmarks/cascade.py
 	$(BIN)/python benchmarks/black_box.py
 	$(BIN)/python benchmarks/universal.py
+	$(BIN)/python benchmarks/advgan.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/filters.py
 

@@ -2,7 +2,6 @@
 
 from saddlepoint.attacks.advgan import AdvGAN as AdvGAN
 from saddlepoint.attacks.advgan import AdvGANAttack as AdvGANAttack
-from saddlepoint.attacks.advgan import BlackBox as BlackBox
 from saddlepoint.attacks.apgd import APGD as APGD
 from saddlepoint.attacks.bim import BIM as BIM
 from saddlepoint.attacks.combinators import Bisect as Bisect
@@ -54,7 +53,6 @@ __all__ = [
     "AdvGAN",
     "AdvGANAttack",
     "Bisect",
-    "BlackBox",
     "CWLinf",
     "Cascade",
     "DeepFool",

@@ -46,6 +46,7 @@ def commands() -> "typer.Typer":
     """Every command, one function each."""
     import typer
 
+    from saddlepoint.cli.advgan import advgan
     from saddlepoint.cli.attack import attack
     from saddlepoint.cli.diagnose import diagnose
     from saddlepoint.cli.doctor import doctor
@@ -66,6 +67,7 @@ def commands() -> "typer.Typer":
     app.command("evaluate")(evaluate)
     app.command("attack")(attack)
     app.command("universal")(universal)
+    app.command("advgan")(advgan)
     app.command("doctor")(doctor)
     app.command("diagnose")(diagnose)
     app.command("transfer")(transfer)

@@ -93,7 +93,7 @@ class AdvGANAttack:
         if not problem.empty:
             if problem.x0.shape[1:] != self.shape:
                 raise InputError(
-                    f"x has shape {tuple(problem.x0.shape)}, the generator was fitted to rows of {self.shape}; give such"
+                    f"x has shape {tuple(problem.x0.shape)}, the generator was fitted to rows of {self.shape}"
                 )
             known = problem.x0.new_empty(len(problem.x0), self.classes)
             check_classes(known, y=problem.y, target=problem.target)
@@ -103,7 +103,9 @@ class AdvGANAttack:
                     "fit one to every class: target='every'"
                 )
             with torch.no_grad():
-                problem.record.put(problem.project(perturbed(self.generator, problem.x0, self._aims(problem), problem.bounds)))
+                problem.record.put(
+                    problem.project(perturbed(self.generator, problem.x0, self._aims(problem), problem.bounds))
+                )
         return problem.result()
 
     def _aims(self, problem: Problem) -> Labels:

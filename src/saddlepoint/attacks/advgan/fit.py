@@ -70,8 +70,8 @@ class AdvGAN:
         black_box: None where the model's gradients are used.
 
     Raises:  SettingError for a value outside its range.
-    Source:  Xiao, Li, Zhu, He, Liu & Song 2018, arXiv:1801.02610. The paper gives no weights: their ratio, and all other
-        numbers, are those of the public code (adversarial 10, GAN 1, norm 1).
+    Source:  Xiao, Li, Zhu, He, Liu & Song 2018, arXiv:1801.02610. The paper gives no weights: their ratio, and all
+        other numbers, are those of the public code (adversarial 10, GAN 1, norm 1).
     Departs:  logits in place of probabilities; per-batch means in all terms; averaged weights; a class may be given.
     """
 
@@ -145,5 +145,10 @@ def _check_integers(settings: object, **least: int) -> None:
 def _check_numbers(settings: object, **positive: bool) -> None:
     for name, strict in positive.items():
         value = getattr(settings, name)
-        if isinstance(value, bool) or not is_number(value) or not (value > 0 if strict else value >= 0) or value == math.inf:
+        if (
+            isinstance(value, bool)
+            or not is_number(value)
+            or not (value > 0 if strict else value >= 0)
+            or value == math.inf
+        ):
             raise SettingError(f"{name}={shown(value)} must be a finite number {'> 0' if strict else '>= 0'}")

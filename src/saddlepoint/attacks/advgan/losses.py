@@ -27,7 +27,8 @@ def beyond(perturbation: Batch, bound: float) -> PerRow:
 
     Source:  Xiao et al. 2018, Eq. (3).
     """
-    return (torch.linalg.vector_norm(perturbation.flatten(1), dim=1) - bound).clamp_min(0)
+    length: Tensor = torch.linalg.vector_norm(perturbation.flatten(1), dim=1)
+    return (length - bound).clamp_min(0)
 
 
 def told_apart(clean: Tensor, other: Tensor) -> PerRow:

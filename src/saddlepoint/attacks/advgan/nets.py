@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -26,16 +27,21 @@ class Norm(nn.Module):
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.scale, self.shift = nn.Parameter(torch.ones(classes, features)), nn.Parameter(torch.zeros(classes, features))
+        self.scale, self.shift = (
+            nn.Parameter(torch.ones(classes, features)),
+            nn.Parameter(torch.zeros(classes, features)),
+        )
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Normalised x (n, c, h, w) or (n, c);  t: (n,) classes."""
         scale, shift = self.scale[t], self.shift[t]
         if x.dim() == 2:
-            return functional.layer_norm(x, x.shape[1:]) * scale + shift
+            plain: Tensor = functional.layer_norm(x, x.shape[1:])
+            return plain * scale + shift
         one = x.reshape(1, -1, *x.shape[2:])  # a batch of one with n * c channels: a row shares nothing with another
         normed = functional.batch_norm(one, None, None, scale.reshape(-1), shift.reshape(-1), training=True)
-        return normed.view_as(x)
+        out: Tensor = normed.view_as(x)
+        return out
 
 
 @final
@@ -50,7 +56,8 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """The same shape as x (n, width, h, w)."""
         inner = self.before(self.first(x), t).relu_()
-        return x + self.after(self.second(inner), t)
+        out: Tensor = x + self.after(self.second(inner), t)
+        return out
 
 
 @final
@@ -113,8 +120,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Scores (n, m) of inputs: near 1 for clean ones, near 0 for others.
 
-    Pictures: convolutions 4x4 stride 2 -> width / 2, width, 2 width, then 1x1 -> 1, a score of each patch; normalised in
-    between, with leaky rectifiers of slope 0.2. Other inputs: two hidden linear layers.
+    Pictures: convolutions 4x4 stride 2 -> width / 2, width, 2 width, then 1x1 -> 1, a score of each patch; normalised
+    in between, with leaky rectifiers of slope 0.2. Other inputs: two hidden linear layers.
 
     Source:  Xiao et al. 2018, and the public code for its sizes.  Departs:  linear scores, as least squares want them.
     """
@@ -124,18 +131,19 @@ class Discriminator(nn.Module):
         self.image, w = len(shape) == 3, width
         if self.image:
             sizes = [shape[0], -(-w // 2), w, 2 * w]
-            layers: list[nn.Module] = [nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(sizes, sizes[1:], strict=False)]
+            layers: list[nn.Module] = [nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(sizes)]
             self.last: nn.Module = nn.Conv2d(2 * w, 1, 1)
         else:
             sizes = [math.prod(shape), 8 * w, 8 * w]
-            layers = [nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
+            layers = [nn.Linear(a, b) for a, b in pairwise(sizes)]
             self.last = nn.Linear(8 * w, 1)
         self.layers, self.norms = nn.ModuleList(layers), nn.ModuleList(Norm(size, 1) for size in sizes[2:])
         _begin(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (n, m) of inputs (n, *shape)."""
-        inner, t = _padded(x, 8) if self.image else x.flatten(1), torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        inner = _padded(x, 8) if self.image else x.flatten(1)
+        t = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         for i, layer in enumerate(self.layers):
             inner = layer(inner)
             inner = functional.leaky_relu(self.norms[i - 1](inner, t) if i else inner, 0.2)

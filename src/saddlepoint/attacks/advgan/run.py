@@ -1,4 +1,4 @@
-"""All that changes while a generator is fitted, and its file: killed at any moment, the fit goes on to the same bits."""
+"""All that changes while a generator is fitted, and its file: killed, the fit goes on to the same bits."""
 
 import json
 import time
@@ -75,7 +75,7 @@ class Checkpoint:
         run.done, run.history = told["done"], [Epoch(**each) for each in told["history"]]
 
     def keep(self, run: Run) -> None:
-        """Write the run, if half a minute has passed since it was last written, or it is over.
+        """Write the run, if half a minute has passed since it was last written.
 
         Raises:  RecordError if it cannot be written; what was written before is kept.
         """

@@ -35,7 +35,7 @@ class Turn(NamedTuple):
 
     phase: str
     round: int
-    index: int
+    place: int
     length: int
 
 
@@ -103,7 +103,9 @@ class _Fit:
             generator = Generator(x.shape[1:], classes=known, width=settings.width, blocks=settings.blocks).to(device)
             discriminator = Discriminator(x.shape[1:], width=settings.width).to(device)
         nets: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
-        optimizers = {name: torch.optim.Adam(net.parameters(), settings.rate) for name, net in nets.items()}
+        optimizers: dict[str, torch.optim.Optimizer] = {
+            name: torch.optim.Adam(net.parameters(), settings.rate) for name, net in nets.items()
+        }
         if copy is not None and box is not None:
             optimizers["copy"] = torch.optim.Adam(copy.parameters(), box.rate)
         average = {name: tensor.detach().clone() for name, tensor in generator.state_dict().items()}
@@ -115,8 +117,7 @@ class _Fit:
             self.run.answers = self._asked(x)
         self.y = self.run.answers.argmax(1).to(x.device) if y is None else y
         target = settings.target if isinstance(settings.target, int) else 0
-        known = x.new_empty(1, self.classes)
-        check_classes(known, y=self.y, target=torch.tensor([target]))
+        check_classes(x.new_empty(len(x), self.classes), y=self.y, target=torch.full_like(self.y, target))
         self.points, self.points_of = x[:0], 0
 
     def _classes(self) -> int:
@@ -147,7 +148,9 @@ class _Fit:
             order = torch.randperm(len(self.x), generator=shuffler)
             for rows in order.split(self.settings.batch_size)[run.done - first :]:
                 if run.done == first:
-                    run.sums = torch.zeros(1 + len(_FITTED if turn.phase == "fit" else _COPIED), device=self.model.device)
+                    run.sums = torch.zeros(
+                        1 + len(_FITTED if turn.phase == "fit" else _COPIED), device=self.model.device
+                    )
                 figures = self._fit(turn, number, rows) if turn.phase == "fit" else self._distil(turn, number, rows)
                 run.sums = run.sums + torch.stack([each.sum() for each in (torch.ones_like(figures[0]), *figures)])
                 run.done += 1
@@ -209,7 +212,7 @@ class _Fit:
         run, device = self.run, self.model.device
         assert run.copy is not None
         if turn.round and self.points_of != turn.round:
-            self._ask_about_points(turn, ask=turn.index == 0 and run.done == number * self.per_epoch)
+            self._ask_about_points(turn, ask=turn.place == 0 and run.done == number * self.per_epoch)
         batches = [(self._inputs(rows, self.x), run.answers[rows])]
         if turn.round:
             batches.append((self._inputs(rows, self.points), run.again[rows]))
@@ -239,7 +242,7 @@ class _Fit:
         if ask:
             run.again = self._asked(self.points)
 
-    def _asked(self, x: Batch) -> Tensor:
+    def _asked(self, x: Tensor) -> Tensor:
         """What the model answers (n, k): probabilities, or the class alone."""
         box, answers = self.settings.black_box, []
         with torch.no_grad():
@@ -255,7 +258,7 @@ class _Fit:
         for parameter, grad in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = grad
         for group in optimizer.param_groups:
-            group["lr"] = self.settings.rate * (0.1 if 6 * turn.index >= 5 * turn.length else 1)
+            group["lr"] = self.settings.rate * (0.1 if 6 * turn.place >= 5 * turn.length else 1)
         optimizer.step()
 
     def _targets(self, draw: int, rows: Tensor) -> Labels | None:
@@ -268,9 +271,10 @@ class _Fit:
         share = self.noise.child("target").at(rows.to(y.device)).uniform(torch.empty(len(y), 1, device=y.device), draw)
         return (y + 1 + (share.squeeze(1) * (self.classes - 1)).long()) % self.classes
 
-    def _inputs(self, rows: Tensor, x: Batch) -> Batch:
+    def _inputs(self, rows: Tensor, x: Tensor) -> Tensor:
+        """Those rows of x on the model's device, in float32."""
         bounds = self.model.bounds
         return x[rows].to(self.model.device, torch.float32).clamp(bounds.lower, bounds.upper)
 
-    def _scaled(self, x: Batch) -> Batch:
+    def _scaled(self, x: Tensor) -> Tensor:
         return (x - self.model.bounds.lower) / self.model.bounds.width
