@@ -17,7 +17,7 @@ from saddlepoint.classifier import Classifier as Classifier
 from saddlepoint.classifier import Meter as Meter
 from saddlepoint.data import Dataset as Dataset
 from saddlepoint.data import load_data as load_data
-from saddlepoint.models import load_model as load_model
+from saddlepoint.defenses.spec import load_model as load_model
 from saddlepoint.noise import Noise as Noise
 from saddlepoint.problem import Limits as Limits
 from saddlepoint.result import AttackResult as AttackResult

@@ -18,6 +18,7 @@ from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, DataError, RecordError, SettingError, shown
 from saddlepoint.evaluation import Progress, asked, checked_plan, diagnostics
 from saddlepoint.evaluation import run as run_plan
+from saddlepoint.evaluation.adaptive import Against
 from saddlepoint.evaluation.doctor import Checkup, examine
 from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.examples import Examples, export
@@ -146,6 +147,8 @@ def evaluate(
     suite: str | Suite | None = None,
     diagnose: bool = False,
     precision: str = "float32",
+    draws: int = 10,
+    queries: int = 1000,
     out: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -170,6 +173,9 @@ def evaluate(
         precision: "float32" attacks the model as it was given. "auto" first tries, on up to 200 rows, in which form it
             is faster and loses no verdict: channels last, compiled and, if attacks are given and none looks for the
             nearest point, bfloat16. Verdicts are always those of the model as it was given.
+        draws, queries: of a model behind transforms (see :meth:`Classifier.prepend`), which is also attacked by one
+            who does not know of them, and without gradients, in so many queries. Where a transform is random, attacks
+            through it look at means over so many draws.
         out: folder for ``run.json``, pictures, ``report.html`` and the outcomes of every job: a run that was killed
             goes on where it was when the same call is made again.
         command: recorded as what reproduces the run.
@@ -182,7 +188,7 @@ def evaluate(
         _folder(out)  # told before anything runs
     plan = prepare(
         model, data, ball=ball, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits,
-        suite=suite, diagnose=diagnose, precision=precision,
+        suite=suite, diagnose=diagnose, precision=precision, against=Against(draws=draws, queries=queries),
     )  # fmt: skip
     run = complete(plan, out=out, batch_size=batch_size, command=command, progress=progress)
     assert run is not None, "a single process does every job"
@@ -286,8 +292,12 @@ def prepare(
     suite: str | Suite | None = None,
     diagnose: bool = False,
     precision: str = "float32",
+    against: Against | None = Against(),
 ) -> Plan:
-    """The jobs of an evaluation, none of them done; arguments and errors as in :func:`evaluate`."""
+    """The jobs of an evaluation, none of them done; arguments and errors as in :func:`evaluate`.
+
+    Args:  against: ``draws`` and ``queries``; None attacks models behind transforms as all others.
+    """
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
     for name, each in models.items():
         if not isinstance(each, Classifier):
@@ -308,6 +318,7 @@ def prepare(
         suite=suite,
         probed=diagnostics.WITHIN if diagnose else 0,
         precision=precision,
+        against=against,
     )
 
 

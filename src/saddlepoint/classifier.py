@@ -13,7 +13,9 @@ from torch.nn.parameter import is_lazy
 
 from saddlepoint._typing import Batch, Labels, Logits, is_dense
 from saddlepoint.balls.bounds import Bounds
+from saddlepoint.bpda import Backward, Map, Prepended, Stage
 from saddlepoint.errors import ArgumentTypeError, InputError, ModelError, SaddlepointError, SettingError, shown
+from saddlepoint.noise import only
 
 
 @final
@@ -88,6 +90,8 @@ class Classifier:
             raise SettingError(f"autocast={shown(autocast)} must be torch.bfloat16, torch.float16 or None")
         self.autocast = autocast
         self.meter, self.draws = Meter(), 1
+        self.stages: tuple[Stage, ...] = ()  # what is prepended; the first gets the inputs
+        self._bare: Classifier | None = None
         self.num_classes: int | None = None  # known after the first forward pass
         self.mean, self.std = _channels(mean, "mean"), _channels(std, "std")
         if self.mean is not None and not bool(self.mean.isfinite().all()):
@@ -118,6 +122,62 @@ class Classifier:
         twin = copy.copy(self)
         twin.draws = draws
         return twin
+
+    def prepend(self, transform: Map, *, backward: Backward = None) -> "Classifier":
+        """The model behind a transform of its inputs: another model, with a meter of its own.
+
+        An input goes through the transform, then the normalisation, then the module. What is prepended last is the
+        outermost: ``model.prepend(a).prepend(b)`` gives b the input, and a what b returns. Every attack on it is
+        adaptive: it follows the gradient through the transform, or through what stands for it.
+
+        Args:
+            transform: a ``Transform``, an ``nn.Module``, or a function of a batch (n, *f) in the box.
+            backward: what stands for it in the backward pass: "identity", the upstream gradient as it is; a
+                differentiable map to the same shape; None, what a ``Transform`` declares, and autograd for all else.
+
+        Raises:
+            ArgumentTypeError: if one of them cannot be called.
+            SettingError: if backward is another word, or the transform has other bounds, or is on another device.
+        Source:  Athalye, Carlini & Wagner 2018, arXiv:1802.00420, section 4.
+        """
+        stage, bare = Stage(transform, backward), self.bare
+        bounds = getattr(transform, "bounds", self.bounds)
+        if isinstance(bounds, Bounds) and bounds != self.bounds:
+            raise SettingError(
+                f"the transform has the bounds ({bounds.lower:g}, {bounds.upper:g}), the model ({self.bounds.lower:g}, "
+                f"{self.bounds.upper:g}); give the transform those of the model: bounds=model.bounds"
+            )
+        for tensor in (*stage.parameters(), *stage.buffers()):
+            if tensor.device.type != self.device.type:
+                raise SettingError(
+                    f"the transform is on {tensor.device}, the model on {self.device}; "
+                    f"move it first: transform.to({str(self.device)!r})"
+                )
+        twin = copy.copy(self)
+        twin.stages, twin._bare, twin.meter = (stage, *self.stages), bare, Meter()
+        twin.module = Prepended(twin.stages, bare._normalised, bare.module)
+        twin.mean = twin.std = twin.dtype = None  # all of it is inside
+        return twin
+
+    @property
+    def bare(self) -> "Classifier":
+        """The model without what was prepended; itself where nothing was."""
+        return self if self._bare is None else self._bare
+
+    @property
+    def transforms(self) -> tuple[Map, ...]:
+        """What was prepended, in the order in which an input meets it."""
+        return tuple(stage.transform for stage in self.stages)
+
+    @property
+    def random(self) -> bool:
+        """Whether a transform says that it draws anew in every pass, so that attacks should average over draws."""
+        return any(stage.random for stage in self.stages)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the fingerprint tells another process that it is the same: not of a function."""
+        return isinstance(self.bare.module, nn.Module) and all(stage.lasting for stage in self.stages)
 
     def _once(self, x: Batch) -> Logits:
         self.meter.forwards += len(x)
@@ -151,8 +211,12 @@ class Classifier:
         """The most likely class of each row (n,), without gradients, in chunks; raises as :meth:`logits`."""
         if not len(x):
             return torch.zeros(0, dtype=torch.int64, device=x.device)
+        parts = []
         with torch.no_grad(), self.frozen():
-            parts = [self.logits(part.to(self.device)).argmax(1).to(x.device) for part in x.split(batch_size)]
+            for start in range(0, len(x), batch_size):
+                rows = slice(start, min(start + batch_size, len(x)))
+                with only(rows):
+                    parts.append(self.logits(x[rows].to(self.device)).argmax(1).to(x.device))
         return torch.cat(parts)
 
     @contextmanager
@@ -189,15 +253,22 @@ class Classifier:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of state dict, bounds and normalisation; a plain function gives its name."""
-        digest = hashlib.sha256(repr((self.bounds, _listed(self.mean), _listed(self.std))).encode())
-        if not isinstance(self.module, nn.Module):
-            digest.update(getattr(self.module, "__qualname__", type(self.module).__qualname__).encode())
+        """sha256 of state dict, bounds and normalisation; a plain function gives its name.
+
+        Behind transforms also of their classes, settings and state dicts, and of what stands for each in the backward
+        pass: the numbers of attacks depend on it.
+        """
+        if self.stages:
+            digest = hashlib.sha256(self.bare.fingerprint.encode())
+            for stage in self.stages:
+                digest.update(stage.describe().encode())
+                _add_state(digest, stage)
             return digest.hexdigest()
-        for name, tensor in self.module.state_dict().items():
-            flat = tensor.detach().to("cpu").contiguous()
-            digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}".encode())
-            digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest = hashlib.sha256(repr((self.bounds, _listed(self.mean), _listed(self.std))).encode())
+        if isinstance(self.module, nn.Module):
+            _add_state(digest, self.module)
+        else:
+            digest.update(getattr(self.module, "__qualname__", type(self.module).__qualname__).encode())
         return digest.hexdigest()
 
     def _normalised(self, x: Batch) -> Batch:
@@ -235,6 +306,13 @@ def told(x: Batch) -> Iterator[None]:
             f"the model failed on inputs of shape {tuple(x.shape)} ({x.dtype}): {shown(error, 200)}; give inputs of "
             "the shape that it was made for, (n, channels, height, width) for most"
         ) from error
+
+
+def _add_state(digest: "hashlib._Hash", module: nn.Module) -> None:
+    for name, tensor in module.state_dict().items():
+        flat = tensor.detach().to("cpu").contiguous()
+        digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}".encode())
+        digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def _device(device: object) -> torch.device:

@@ -5,7 +5,6 @@ The element hash is Wellons' ``lowbias32`` (https://nullprogram.com/blog/2018/07
 """
 
 import hashlib
-import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,13 +71,55 @@ class Noise:
         return _lowbias32_(bits.bitwise_xor_(second[:, None]))
 
 
-_STREAM: ContextVar[Iterator[Noise] | None] = ContextVar("stream", default=None)
+@final
+@dataclass
+class _Stream:
+    """What is to be drawn in one pass; nothing is computed before something is."""
+
+    noise: Noise
+    turn: int | Tensor
+    points: Tensor | None = None
+    count: int = 0
+
+    def next(self, like: Tensor) -> Noise:
+        """The next stream of the rows of ``like``."""
+        noise, self.count = self.noise.child(f"model {self.count}"), self.count + 1
+        rows = torch.arange(len(like), device=like.device) if noise.rows is None else noise.rows.to(like.device)
+        turn = self.turn.to(like.device) if isinstance(self.turn, Tensor) else self.turn
+        if self.points is not None:
+            rows, turn = rows[self.points], (turn[self.points] if isinstance(turn, Tensor) else turn)
+            turn = turn + _place(self.points)
+        return noise.at(_mix64(_mix64(rows) + turn))  # not the sum alone: turn 1 of row 0 would be turn 0 of row 1
+
+    def of(self, rows: slice) -> "_Stream":
+        """The same for some rows of the batch, from their first draw on."""
+        ids = torch.arange(rows.start, rows.stop) if self.noise.rows is None else self.noise.rows[rows]
+        return _Stream(self.noise.at(ids), self.turn[rows] if isinstance(self.turn, Tensor) else self.turn)
+
+
+_STREAM: ContextVar[_Stream | None] = ContextVar("stream", default=None)
 
 
 @contextmanager
-def drawing(noise: Noise) -> Iterator[None]:
-    """Within it, :func:`drawn` gives streams of this noise, one after the other."""
-    token = _STREAM.set(noise.child(i) for i in itertools.count())
+def drawing(noise: Noise, turn: int | Tensor = 0, points: Tensor | None = None) -> Iterator[None]:
+    """Within it, :func:`drawn` gives streams of this noise, one after the other: of one pass through a random model.
+
+    Args:
+        turn: which pass it is of these rows, one number or one per row (n,); a row draws anew in each.
+        points: (m,) places in the rows: what is passed are points of them, each with a draw of its own.
+    """
+    token = _STREAM.set(_Stream(noise, turn, points))
+    try:
+        yield
+    finally:
+        _STREAM.reset(token)
+
+
+@contextmanager
+def only(rows: slice) -> Iterator[None]:
+    """Within it, :func:`drawn` is asked about these rows of the batch: each draws what it would in any other part."""
+    stream = _STREAM.get()
+    token = _STREAM.set(None if stream is None else stream.of(rows))
     try:
         yield
     finally:
@@ -90,7 +131,14 @@ def drawn(like: Tensor) -> Noise:
     stream = _STREAM.get()
     if stream is None:
         return Noise(int(torch.randint(1 << 62, ())), torch.arange(len(like), device=like.device))
-    return next(stream)
+    return stream.next(like)
+
+
+def _place(values: Tensor) -> Tensor:
+    """How many equal values stand before each (n,)."""
+    ordered, order = values.sort(stable=True)
+    place = torch.arange(len(values), device=values.device) - torch.searchsorted(ordered, ordered)
+    return torch.empty_like(place).index_copy_(0, order, place)
 
 
 def _digest(text: str) -> int:

@@ -21,7 +21,7 @@ from saddlepoint.checks import (
 )
 from saddlepoint.classifier import Classifier, told
 from saddlepoint.losses import Loss, averaged, defined, fooled, margin
-from saddlepoint.noise import Noise
+from saddlepoint.noise import Noise, drawing
 from saddlepoint.result import AttackResult, Keep, Record
 
 S = TypeVar("S")
@@ -121,7 +121,8 @@ class Problem:
         x0 = check_call(model, x, attack.ball, attack.loss, attack.keep, noise, limits)
         target = None if target is None else check_labels(target, x0, "target")
         noise, record = noise.at(check_rows(noise, x0)), Record(x0, attack.keep, limits.seconds)
-        labels = model.predict(x0) if y is None else check_labels(y, x0, "y")
+        with drawing(noise.child("labels")):
+            labels = model.predict(x0) if y is None else check_labels(y, x0, "y")
         record.count(forwards=model.draws * (y is None))
         aim, confidence = target if aim is None else check_labels(aim, x0, "aim"), check_confidence(attack.confidence)
         return cls(model, x0, labels, target, aim, attack.ball, attack.loss, noise, limits, record, confidence)
@@ -198,8 +199,8 @@ class Problem:
         """
         each = torch.zeros_like(self.y).index_add_(0, rows, torch.full_like(rows, self.model.draws))
         self._afford(forwards=each)
-        kept = self.record.charge(each)[rows].nonzero().squeeze(1)
-        with torch.no_grad():
+        before, kept = self.record.passes, self.record.charge(each)[rows].nonzero().squeeze(1)
+        with torch.no_grad(), drawing(self.noise, before, rows[kept]):
             found = self.model.logits(x[kept]) if len(kept) else x.new_empty(0, self.model.num_classes or 2)
         logits = found.new_full((len(x), found.shape[1]), torch.nan).index_copy_(0, kept, found)
         y, target, aim = _tree.take((self.y, self.target, self.aim), rows)
@@ -232,13 +233,15 @@ class Problem:
             check_classes(logits, y=y, target=target)  # no point was looked at if there was no step, or no budget
             return self.loss(logits, y, target)
 
-        return self.record.result(self.model, self.ball, loss, self.x0, self.y, self.target)
+        with drawing(self.noise.child("verification")):  # on draws that the attack has not seen
+            return self.record.result(self.model, self.ball, loss, self.x0, self.y, self.target)
 
     def _forward(self, x: Batch, *, backwards: int = 0) -> Tensor:
         """Logits (draws, n, k)."""
         draws = self.model.draws
         self._afford(forwards=draws, backwards=backwards * draws)
-        samples = self.model.samples(x)
+        with drawing(self.noise, self.record.passes):
+            samples = self.model.samples(x)
         self.record.count(forwards=draws)
         if self.record.forwards <= 2 * draws:  # the first look, also where a pass before it asked for the labels
             check_classes(samples[0], y=self.y, target=self.target, aim=self.aim)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from saddlepoint.errors import RecordError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 NUMERICS_VERSION = 1  # raised whenever a number that a run reports can move
 
 WRONG, HELD, FOOLED, UNDEFINED = "W", "H", "F", "U"
@@ -148,6 +148,10 @@ class HeldPicture:
     clean: str
 
 
+Role = Literal["", "oblivious", "adaptive", "gradient-free"]
+"""What an attack knows of the transforms in front of a model: nothing, their gradients, or only what comes out."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttackRecord:
     """What one attack did to one model at one radius, or at any distance."""
@@ -165,6 +169,7 @@ class AttackRecord:
     verdicts: Letters  # one letter a row; in a suite, after this member and those before it
     seconds: float
     distances: Distances | None = None  # of an attack that looks for the nearest point
+    role: Role = ""  # empty where no transform stands in front of the model
 
     @property
     def passes_per_row(self) -> float:
@@ -270,6 +275,7 @@ class ModelRecord:
     clean: Share
     threats: list[ThreatRecord]
     verdicts: Letters = ""  # of the clean rows, where H is right
+    transforms: list[str] = field(default_factory=list)  # in front of it, in the order in which an input meets them
     precision: Precision | None = None  # where it was to be chosen; else the attacks computed the model as it was given
 
 

@@ -15,6 +15,13 @@ class Rounded(Transform):
         return x.round()
 
 
+class Mirrored(Transform):
+    name = "mirrored"
+
+    def forward(self, x):
+        return 1 - x
+
+
 class Scaled(Transform):
     name = "scaled"
     differentiable = True

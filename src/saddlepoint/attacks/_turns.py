@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, final
 
@@ -16,7 +16,7 @@ from saddlepoint.balls import Ball
 from saddlepoint.checks import check_rows
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError
-from saddlepoint.noise import Noise
+from saddlepoint.noise import Noise, drawing
 from saddlepoint.problem import Limits
 from saddlepoint.result import AttackResult, Keep
 from saddlepoint.solve import Attack, IterativeAttack, aimed
@@ -49,12 +49,12 @@ def _less(limit: float | Tensor, spent: int | Tensor) -> float | Tensor:
 
 
 def in_turn(  # one call per combinator
-    turns: Iterable[tuple[Attack, Noise, Labels | None]], model: Classifier, x: Batch, y: Labels | None,
+    turns: Sequence[tuple[Attack, Noise, Labels | None]], model: Classifier, x: Batch, y: Labels | None,
     target: Labels | None, limits: Limits, keep: Keep, *, asked: int = 0,
 ) -> AttackResult:  # fmt: skip
     """Run attacks one after the other; under FIRST_SUCCESS only on the rows that still stand."""
     if y is None:
-        y, asked = labelled(model, x, y)
+        y, asked = labelled(model, x, y, turns[0][1])
     timer, found = Timer(limits), None
     index = torch.arange(len(x), device=x.device)
     for attack, noise, aim in turns:
@@ -109,9 +109,10 @@ def _better(old: AttackResult, later: AttackResult, *, nearest: bool) -> Mask:
     return (later.success & ~old.success) | (neither & later.undefined & ~old.undefined) | rank
 
 
-def labelled(model: Classifier, x: Batch, y: Labels | None) -> tuple[Labels, int]:
+def labelled(model: Classifier, x: Batch, y: Labels | None, noise: Noise) -> tuple[Labels, int]:
     """The labels, and the forward passes that asking for them took."""
-    return (model.predict(x), model.draws) if y is None else (y, 0)
+    with drawing(noise.child("labels")):
+        return (model.predict(x), model.draws) if y is None else (y, 0)
 
 
 def _on(attack: A, index: Tensor) -> A:

@@ -13,7 +13,7 @@ from saddlepoint.balls import Ball
 from saddlepoint.checks import check_labels, check_rows
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError
-from saddlepoint.noise import Noise
+from saddlepoint.noise import Noise, drawing
 from saddlepoint.problem import Limits
 from saddlepoint.result import AttackResult, Keep
 from saddlepoint.solve import Attack, IterativeAttack
@@ -96,7 +96,7 @@ class EachTarget:
             raise SettingError("EachTarget steers to every likely class in turn; leave target out")
         if not len(x):
             return self.attack(model, x, y, noise=noise, limits=limits)
-        with torch.no_grad(), model.frozen():
+        with torch.no_grad(), model.frozen(), drawing(noise.child("likely")):
             logits = model.logits(x)
         labels = logits.argmax(1) if y is None else check_labels(y, x, "y")
         others = logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
@@ -177,7 +177,7 @@ class Bisect:
         target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
     ) -> AttackResult:  # fmt: skip
         """Attack a batch; arguments as in IterativeAttack, the budget is shared by all rounds."""
-        labels, asked = labelled(model, x, y)
+        labels, asked = labelled(model, x, y, noise)
         ball, timer = self.attack.ball, Timer(limits)
         found = self.attack(model, x, labels, target=target, noise=noise, limits=timer.left(asked))
         found = replace(found, forwards=found.forwards + asked)

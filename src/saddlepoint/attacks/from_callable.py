@@ -13,7 +13,7 @@ from saddlepoint.checks import check_classes
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import InputError
 from saddlepoint.losses import Loss, cross_entropy
-from saddlepoint.noise import Noise
+from saddlepoint.noise import Noise, drawing
 from saddlepoint.problem import Limits, Problem
 from saddlepoint.result import AttackResult, Keep
 
@@ -62,7 +62,7 @@ class FromCallable:
         problem = Problem.open(self, model, x, y, target, noise, limits)
         if not problem.empty:
             _check_known(problem)
-            with model.frozen(), torch.enable_grad():
+            with model.frozen(), torch.enable_grad(), drawing(problem.noise):
                 before = model.meter.forwards, model.meter.backwards
                 labels = problem.y if problem.target is None else problem.target
                 found = self.function(_Module(model), problem.x0.clone(), labels.clone())

@@ -21,7 +21,12 @@ KEEPS = {keep.value: keep for keep in (Keep.FIRST_SUCCESS, Keep.MAX_LOSS, Keep.M
 
 def attack(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="zoo:NAME or py:package.module:factory.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="zoo:NAME or py:package.module:factory, and filters: zoo:NAME | median:2."
+        ),
+    ],
     data: Annotated[str, typer.Argument(metavar="DATA", help="The data set.")],
     out: Annotated[Path, typer.Option(help="Folder for examples.safetensors, examples.json and images.")],
     attack: Annotated[str, typer.Option(help="One of `saddlepoint list`.")] = "pgd",

@@ -15,9 +15,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from saddlepoint import values
 from saddlepoint.balls import L0, L1, L2, Ball, Linf
 from saddlepoint.errors import RadiusError, SettingError, SpecError, unknown
-from saddlepoint.evaluation import values
 from saddlepoint.evaluation.plan import Plan
 
 _MOST_THREADS = 4096

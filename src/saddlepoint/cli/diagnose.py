@@ -10,16 +10,21 @@ import typer
 from saddlepoint._files import write_atomic
 from saddlepoint.api import diagnose as examine
 from saddlepoint.cli import common, given, options, planning
+from saddlepoint.defenses.spec import load_model
 from saddlepoint.errors import RecordError, SpecError, shown
 from saddlepoint.evaluation.diagnostics import MOST
-from saddlepoint.models import load_model
 from saddlepoint.records import SCHEMA_VERSION
 from saddlepoint.report import diagnoses
 
 
 def diagnose(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="zoo:NAME or py:package.module:factory.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="zoo:NAME or py:package.module:factory, and filters: zoo:NAME | median:2."
+        ),
+    ],
     data: Annotated[str, typer.Argument(metavar="DATA", help="The data set.")],
     norm: options.Norm = "linf",
     eps: Annotated[str, typer.Option(help="Radius in input units: 0.3 or 8/255.")] = "",

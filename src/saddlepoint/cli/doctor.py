@@ -10,13 +10,18 @@ from rich.text import Text
 from saddlepoint.api import Checkup
 from saddlepoint.api import doctor as examine
 from saddlepoint.cli import common, given, options, planning
-from saddlepoint.models import load_model
+from saddlepoint.defenses.spec import load_model
 from saddlepoint.report import tables, text
 
 
 def doctor(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="zoo:NAME or py:package.module:factory.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="zoo:NAME or py:package.module:factory, and filters: zoo:NAME | median:2."
+        ),
+    ],
     data: Annotated[str, typer.Argument(metavar="DATA", help="The data set.")],
     rows: Annotated[int | None, typer.Option(help="Rows to look at; default: 64 to 512, as the time allows.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,

@@ -9,6 +9,7 @@ import typer
 from saddlepoint.api import complete
 from saddlepoint.cli import common, given, options, planning
 from saddlepoint.errors import SettingError
+from saddlepoint.evaluation.adaptive import Against
 from saddlepoint.evaluation.suites import DEFAULT
 from saddlepoint.records import RunRecord
 from saddlepoint.report import diagnoses, precisions, tables
@@ -18,7 +19,11 @@ from saddlepoint.report.citation import barred
 def evaluate(
     ctx: typer.Context,
     specs: Annotated[
-        list[str] | None, typer.Argument(metavar="MODEL [MODEL ...] DATA", help="Models, then the data set.")
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL [MODEL ...] DATA",
+            help="Models, each perhaps behind filters (zoo:NAME | median:2), then the data set.",
+        ),
     ] = None,
     attacks: Annotated[
         str, typer.Option(help="Comma list; `saddlepoint list` shows all. Default: the suite cascade.")
@@ -48,6 +53,10 @@ def evaluate(
     precision: Annotated[
         str, typer.Option(help="float32, or auto: attack in the fastest form that loses no verdict in a short trial.")
     ] = "float32",
+    draws: Annotated[
+        int, typer.Option(help="Behind a random filter: draws over which looks at the model are averaged.")
+    ] = 10,
+    queries: Annotated[int, typer.Option(help="Behind filters: queries of the attack without gradients.")] = 1000,
     dry_run: options.DryRun = False,
     fail_under: Annotated[
         float | None,
@@ -79,10 +88,20 @@ def evaluate(
             raise SettingError(
                 f"--fail-under {fail_under:g} needs --eps: without a radius there is no one robust accuracy to compare"
             )
+    with file.at():
+        against = Against(draws=draws, queries=queries)
     with file.at("shard"):
         part = common.shard(shard)
     plan = setup.plan(
-        file, models, data, threats, named if by_hand else None, suite=chosen, diagnose=diagnose, precision=precision
+        file,
+        models,
+        data,
+        threats,
+        named if by_hand else None,
+        suite=chosen,
+        diagnose=diagnose,
+        precision=precision,
+        against=against,
     )
     screen = common.console()
     if dry_run:

@@ -13,7 +13,7 @@ import typer
 from saddlepoint.cli.yaml_file import named, read
 from saddlepoint.data.reading import base_name
 from saddlepoint.errors import SaddlepointError, SettingError, SpecError, shown, unknown
-from saddlepoint.evaluation.values import READERS, UNREADABLE
+from saddlepoint.values import READERS, UNREADABLE
 
 _HIDDEN = ("config", "ctx", "specs")  # parameters of commands that are no keys
 _REPLACED_BY = {"models": ("specs",), "data": ("specs", "data"), "threats": ("norm", "eps")}

@@ -12,12 +12,13 @@ from saddlepoint.classifier import Classifier
 from saddlepoint.cli import common, given
 from saddlepoint.cli.given import Given
 from saddlepoint.data import Dataset, load_data
+from saddlepoint.defenses.spec import load_model
 from saddlepoint.errors import DataError, SpecError, shown
+from saddlepoint.evaluation.adaptive import Against
 from saddlepoint.evaluation.ensembles import Suite, as_suite, usual
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.rounding import require_images
 from saddlepoint.evaluation.suites import Named, build, needs_eps
-from saddlepoint.models import load_model
 from saddlepoint.problem import Limits
 from saddlepoint.solve import Attack
 
@@ -64,6 +65,7 @@ class Setup:
         suite: Suite | None = None,
         diagnose: bool = False,
         precision: str = "float32",
+        against: Against | None = None,
     ) -> Plan:
         """Load the data, which may have to be images, and the models, and plan the jobs."""
         with file.at("threads"):
@@ -83,7 +85,7 @@ class Setup:
         with file.at():
             return prepare(
                 loaded, rows, ball=balls, attacks=attacks, target=self.target, seed=self.seed, batch_size=size,
-                limits=limits, suite=suite, diagnose=diagnose, precision=precision,
+                limits=limits, suite=suite, diagnose=diagnose, precision=precision, against=against,
             )  # fmt: skip
 
     def _limits(self, file: Given) -> Limits:

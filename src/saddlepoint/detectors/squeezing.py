@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from saddlepoint._typing import Batch, Labels
 from saddlepoint.balls import Bounds
+from saddlepoint.bpda import Stage
 from saddlepoint.checks import check_classes
 from saddlepoint.classifier import Classifier
-from saddlepoint.defenses import transforms as library
-from saddlepoint.defenses.transforms import Transform
+from saddlepoint.defenses.transforms import TRANSFORMS, Transform
 from saddlepoint.detectors._body import checked_rows
 from saddlepoint.detectors.scorer import Look, Scorer
 from saddlepoint.errors import ArgumentTypeError, DetectorWarning, SettingError, SpecError, shown, unknown
@@ -53,7 +53,8 @@ class Squeezed(Scorer):
     def __init__(self, model: Classifier, squeezers: Sequence[Transform | Mapping[str, Any]]) -> None:
         super().__init__(model)
         made = [s if isinstance(s, Transform) else transform(s, model.bounds) for s in squeezers]
-        self.squeezers = nn.ModuleList(made)
+        self.squeezers = tuple(made)
+        self.stages = nn.ModuleList(map(Stage, made))  # each with what stands for its gradient
 
     def look(self, x: Batch) -> Look:
         """All squeezed inputs go through the model in one pass of k + 1 times the rows."""
@@ -64,7 +65,7 @@ class Squeezed(Scorer):
 
     def squeezed(self, x: Batch) -> Tensor:
         """Logits (1 + squeezers, n, k) of the inputs as they are, and behind each squeezer."""
-        every = torch.cat([x, *(_through(squeezer, x) for squeezer in self.squeezers)])
+        every = torch.cat([x, *(stage(x) for stage in self.stages)])
         return self.body(every).unflatten(0, (1 + len(self.squeezers), -1))
 
     def settings(self) -> dict[str, Any]:
@@ -143,32 +144,15 @@ def transform(told: Mapping[str, Any], bounds: Bounds) -> Transform:
 
     Raises:  SpecError if there is none of that name, or it has no such setting.
     """
-    known = {
-        kind.name: kind
-        for kind in vars(library).values()
-        if isinstance(kind, type) and issubclass(kind, Transform) and kind is not Transform
-    }
     given = dict(told)
     name = str(given.pop("name", ""))
-    if name not in known:
-        raise unknown("transform", name, known)
+    if name not in TRANSFORMS:
+        raise unknown("transform", name, TRANSFORMS)
     try:
-        return known[name](**given, bounds=bounds)
+        return TRANSFORMS[name](**given, bounds=bounds)
     except TypeError as error:
         raise SpecError(f"transform {name!r} cannot be made with {given!r}: {error}") from error
 
 
-def _told(squeezer: nn.Module) -> dict[str, Any]:
-    assert isinstance(squeezer, Transform)
+def _told(squeezer: Transform) -> dict[str, Any]:
     return {"name": squeezer.name, **squeezer.settings()}
-
-
-def _through(squeezer: nn.Module, x: Batch) -> Batch:
-    """The squeezed inputs; their gradient is that of the surrogate where the squeezer has none."""
-    assert isinstance(squeezer, Transform)
-    if squeezer.differentiable or not torch.is_grad_enabled() or not x.requires_grad:
-        return squeezer(x)  # type: ignore[no-any-return]
-    with torch.no_grad():
-        squeezed = squeezer(x)
-    stand_in = squeezer.surrogate(x)
-    return squeezed + (stand_in - stand_in.detach())  # type: ignore[no-any-return]  # exactly what it squeezed to

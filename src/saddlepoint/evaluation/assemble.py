@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from saddlepoint.balls import Ball
 from saddlepoint.evaluation import diagnostics, findings, pictures, precision
+from saddlepoint.evaluation.adaptive import Part
 from saddlepoint.evaluation.plan import Job, Plan, Subject
 from saddlepoint.evaluation.stats import median
 from saddlepoint.evaluation.store import Outcome, Store
@@ -78,10 +79,10 @@ class _Builder:
         self.done.findings += subject.findings
         threats = [
             self._diagnosed(
-                self._threat(i, ball, attacks, [job for job in jobs if job.attack and job.threat == i], clean),
+                self._threat(i, ball, [job for job in jobs if job.attack and job.threat == i], clean),
                 next((job for job in jobs if job.probed and job.threat == i), None),
             )
-            for i, (ball, attacks) in enumerate(self.plan.threats)
+            for i, (ball, _) in enumerate(self.plan.threats)
         ]
         module = subject.model.module
         return ModelRecord(
@@ -91,6 +92,7 @@ class _Builder:
             classes=subject.model.num_classes or 0,
             bounds=(subject.model.bounds.lower, subject.model.bounds.upper),
             clean=wilson(verdicts.count(HELD), rows),
+            transforms=[stage.describe() for stage in subject.model.stages],
             threats=threats,
             verdicts=verdicts,
             precision=self._precision(next((job for job in jobs if job.trial), None)),
@@ -108,17 +110,20 @@ class _Builder:
         self.done.seconds += float(outcome["seconds"])
         return precision.conclude(self.plan.forms, outcome)[1]
 
-    def _threat(
-        self, number: int, ball: Ball, attacks: Sequence[Attack], jobs: Sequence[Job], clean: Outcome
-    ) -> ThreatRecord:
+    def _threat(self, number: int, ball: Ball, jobs: Sequence[Job], clean: Outcome) -> ThreatRecord:
+        parts = self.plan.attacks(self.subject, number)
+        attacks = [part.attack for part in parts]
         each = len(jobs) // len(attacks)
         mine = [jobs[i * each : (i + 1) * each] for i in range(len(attacks))]
         found, codes = [], clean["codes"]
-        for some in mine:
-            found.append(_spread(_joined([self._read(job) for job in some]), codes))
-            if self.plan.suite is not None:  # a member leaves what it was not given as those before it left it
+        for part, some in zip(parts, mine, strict=True):
+            whole = _joined([self._read(job) for job in some])
+            found.append(_spread(whole, clean["codes"] if part.alone else codes))
+            if (
+                self.plan.suite is not None and not part.alone
+            ):  # a member leaves what it was not given as those before it left it
                 codes = found[-1]["codes"]
-        records = [self._attack(*each) for each in zip(attacks, found, _added(found), strict=True)]
+        records = [self._attack(*each) for each in zip(parts, found, _added(found), strict=True)]
         verdicts = "".join(_worst(letters) for letters in zip(*(r.verdicts for r in records), strict=True))
         shown = self._pictures(mine, attacks, found, clean["predicted"], f"{self.prefix}-{number}")
         return ThreatRecord(
@@ -145,15 +150,19 @@ class _Builder:
         self.done.findings += findings.of_diagnosis(self.subject.name, threat, diagnosis)
         return replace(threat, diagnosis=diagnosis)
 
-    def _attack(self, attack: Attack, whole: Outcome, added: int) -> AttackRecord:
+    def _attack(self, part: Part, whole: Outcome, added: int) -> AttackRecord:
+        attack = part.attack
         letters, attacked = _letters(whole["codes"]), whole["attacked"]
         hit = attacked & (whole["codes"] == CODES.index(FOOLED))
         form = "" if self.subject.form == precision.FLOAT32 else self.subject.form.name
+        if self.subject.model.random:  # the judge's draw is another: that some claims do not hold is to be expected
+            whole["claimed"] = torch.zeros_like(whole["claimed"])
         against = (int(whole[name].sum()) for name in ("claimed", "strayed", "unreported"))
         self.done.findings += findings.of_tally(self.subject.name, attack.name, *against, form=form)
         return AttackRecord(
             name=attack.name,
             settings=settings(attack),
+            role=part.role,
             robust=wilson(letters.count(HELD), len(letters)),
             fooled=int(hit.sum()),
             added=added,

@@ -17,6 +17,7 @@ from saddlepoint.data import Dataset
 from saddlepoint.errors import ArgumentTypeError, SettingError, shown
 from saddlepoint.evaluation import asked, findings, pictures, targets
 from saddlepoint.evaluation import precision as forms
+from saddlepoint.evaluation.adaptive import Against
 from saddlepoint.evaluation.assemble import Assembly, assemble
 from saddlepoint.evaluation.ensembles import Suite, as_suite, usual
 from saddlepoint.evaluation.plan import Job, Plan, make_plan
@@ -57,6 +58,7 @@ def evaluate(
     folder: Path | None = None,
     probed: int = 0,
     precision: str = "float32",
+    against: Against | None = Against(),
 ) -> Evaluated:
     """Robust accuracy of models under attacks inside balls, each answer judged by independent code.
 
@@ -77,6 +79,8 @@ def evaluate(
         precision: "float32" attacks the models as they were given; "auto" first tries, on up to 200 rows, in which form
             each is faster and loses no verdict: channels last, compiled and, if attacks are given and none looks for
             the nearest point, bfloat16.
+        against: how models behind transforms are attacked beside: without knowing of them, and without gradients; where
+            one is random, on means over draws. None attacks them as all others.
 
     Returns:  the record and the pictures.
     Raises:  SettingError, SpecError, DataError, InputError, RadiusError, ModelError, RecordError: each says what to
@@ -84,7 +88,7 @@ def evaluate(
     """
     plan = checked_plan(
         models, data, balls=balls, attacks=attacks, target=target, seed=seed, batch_size=batch_size, limits=limits,
-        suite=suite, probed=probed, precision=precision,
+        suite=suite, probed=probed, precision=precision, against=against,
     )  # fmt: skip
     found = run(plan, batch_size=batch_size, draw=draw, command=command, progress=progress, folder=folder)
     assert found is not None, "a single process does every job"
@@ -104,6 +108,7 @@ def checked_plan(
     suite: str | Suite | None = None,
     probed: int = 0,
     precision: str = "float32",
+    against: Against | None = Against(),
 ) -> Plan:
     """The jobs of an evaluation, after a look at everything that was given; arguments and errors as in evaluate."""
     if not isinstance(precision, str) or precision not in forms.PRECISIONS:
@@ -115,7 +120,16 @@ def checked_plan(
     asked.check(models, data, balls, attacks, target=target, seed=seed, batch_size=batch_size, limits=limits)
     unique = list(dict.fromkeys(balls))
     plan = make_plan(
-        models, data, unique, attacks, target=target, seed=seed, limits=limits, suite=chosen, probed=probed
+        models,
+        data,
+        unique,
+        attacks,
+        target=target,
+        seed=seed,
+        limits=limits,
+        suite=chosen,
+        probed=probed,
+        against=against,
     )
     if precision == "auto":
         nearest = any(minimal(attack) for _, members in plan.threats for attack in members)  # barely fools, if at all
@@ -249,6 +263,7 @@ def _recorded(plan: Plan, found: Assembly, started: str, command: str) -> Evalua
         "target": plan.target,
         "seed": plan.seed,
     } | ({"precision": "auto"} if plan.forms else {})
+    spec |= plan.comparison
     record = RunRecord(
         spec=spec,
         command=command.encode("utf-8", "backslashreplace").decode(),  # names of files may be no text

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import ModelError
+from saddlepoint.noise import Noise, drawing
 from saddlepoint.records import FOOLED, AttackRecord, DataRecord, Diagnosis, Finding, ModelRecord, ThreatRecord
 
 _FEW_ROWS = 1000
@@ -18,13 +19,16 @@ def of_outputs(name: str, model: Classifier, x: Tensor) -> Iterator[Finding]:
 
 
 def twice(model: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The logits of x, asked for two times.
+    """The logits of x, asked for two times; transforms that draw by row id draw the same in both.
 
     Raises:  ModelError if the model changes its input, or the number of its classes.
     """
     given = x.clone()  # what a model does to it is not done to the data set
-    with torch.no_grad(), model.frozen():
-        first, second = model.logits(given), model.logits(given)
+    found = []
+    for _ in range(2):  # the second time on the same draws: what draws by row id can be told again, in any process
+        with torch.no_grad(), model.frozen(), drawing(Noise()):
+            found.append(model.logits(given))
+    first, second = found
     if not torch.equal(given, x):
         raise ModelError("the model changes its input in place; write x = x - mean, not x -= mean, nor x.sub_(mean)")
     if first.shape != second.shape:

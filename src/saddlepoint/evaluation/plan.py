@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.evaluation import precision
+from saddlepoint.evaluation.adaptive import Against, Part, parts
 from saddlepoint.evaluation.diagnostics import can_probe
 from saddlepoint.evaluation.doctor import glance
 from saddlepoint.evaluation.ensembles import Suite
@@ -106,6 +107,7 @@ class Plan:
         every_point: outcomes hold the points of all rows that were attacked, not only of those that were fooled.
         suite: the attacks are its members: each sees only the rows that all before it left standing.
         probed: how many rows the diagnosis of each ball looks at; 0 leaves it out.
+        against: how models behind transforms are attacked beside; None attacks them as all others.
         forms: those of which each model gets the fastest that loses no verdict, before it is attacked; none leaves it
             as it is.
     """
@@ -121,6 +123,12 @@ class Plan:
     suite: str | None = None
     probed: int = 0
     forms: Sequence[Form] = ()
+    against: Against | None = None
+
+    def attacks(self, subject: Subject, threat: int) -> list[Part]:
+        """What is run on a model inside a ball, in order."""
+        ball, attacks = self.threats[threat]
+        return parts(subject.model, ball, attacks, self.against, suite=self.suite is not None)
 
     def jobs(self) -> Iterator[Job]:
         """The clean rows of a model first, then the trial of its forms, each attack of each ball, and its diagnosis."""
@@ -136,16 +144,17 @@ class Plan:
                 rows = range(min(precision.ROWS, len(self.data)))  # their number
                 key = self._key(subject, None, None, self.data.fingerprint, more={"trial": self._trial})
                 yield Job(subject, None, None, rows, 0, key, None, None, next(units), trial=True)
-            for threat, (ball, attacks) in enumerate(self.threats):
+            for threat, (ball, _) in enumerate(self.threats):
                 before: list[Job | None] = [None] * len(clean)
-                for attack in attacks:
+                for part in self.attacks(subject, threat):
+                    attack = part.attack
                     for i, (rows, print_) in enumerate(self.parts):
-                        earlier = before[i]
+                        earlier = None if part.alone else before[i]
                         key = self._key(subject, ball, attack, print_, earlier)
                         unit = next(units) if earlier is None else earlier.unit
                         job = Job(subject, ball, attack, rows, threat, key, clean[i], earlier, unit)
                         yield job
-                        if self.suite is not None:
+                        if self.suite is not None and not part.alone:
                             before[i] = job
                 if self.probed and can_probe(ball, self.target):
                     rows = range(min(self.probed, len(self.data)))  # their number; the diagnosis chooses them
@@ -169,7 +178,13 @@ class Plan:
             "points": self._points,
             "probed": self.probed or None,
             "forms": [form.name for form in self.forms] or None,
-        }
+        } | self.comparison
+
+    @property
+    def comparison(self) -> dict[str, Any]:
+        """How models behind transforms are attacked, as JSON, if there are any."""
+        defended = self.against is not None and any(subject.model.stages for subject in self.subjects)
+        return {"against": vars(self.against)} if defended else {}
 
     def untried(self, subject: Subject) -> str:
         """Why a model is attacked as it was given, or nothing."""
@@ -233,6 +248,7 @@ def make_plan(
     limits: Limits,
     suite: Suite | None = None,
     probed: int = 0,
+    against: Against | None = None,
 ) -> Plan:
     """The plan of an evaluation; each model is examined on a few rows: whether it is random, and see doctor.glance."""
 
@@ -244,9 +260,9 @@ def make_plan(
     threats = [(ball, members(ball)) for ball in balls]
     subjects = [_subject(name, model, data) for name, model in models.items()]
     ranges = [range(i, min(i + ROWS, len(data))) for i in range(0, len(data), ROWS)]
-    parts = [(rows, _rows(data, rows)) for rows in ranges]
+    pieces = [(rows, _rows(data, rows)) for rows in ranges]
     name = None if suite is None else suite.name
-    return Plan(data, subjects, threats, target, seed, limits, parts, suite=name, probed=probed)
+    return Plan(data, subjects, threats, target, seed, limits, pieces, suite=name, probed=probed, against=against)
 
 
 def settings_of(limits: Limits) -> dict[str, Any]:
@@ -258,8 +274,8 @@ def _subject(name: str, model: Classifier, data: Dataset) -> Subject:
     x = data.x[:16].to(model.device)
     first, second = (logits.cpu() for logits in twice(model, x))
     training = in_training(model, x)
-    lasting = isinstance(model.module, nn.Module) and torch.equal(first.nan_to_num(), second.nan_to_num())
-    code = f"{type(model.module).__module__}.{type(model.module).__qualname__}"
+    lasting = model.lasting and torch.equal(first.nan_to_num(), second.nan_to_num())
+    code = f"{type(model.bare.module).__module__}.{type(model.bare.module).__qualname__}"
     mark = f"{model.fingerprint} {code} {'' if lasting else _PROCESS}"
     probe = [round(value, 6) for value in first.double().nan_to_num().flatten().tolist()]
     told = [*of_logits(name, first, second, None if training is None else training.cpu()), *glance(name, model, data)]

@@ -114,10 +114,11 @@ def _judged(plan: Plan, places: Tensor, x: Tensor, size: int) -> tuple[int, int,
     model, fooled, inside, farthest = subject.model, 0, 0, 0.0
     for part in torch.arange(len(places)).split(size) if len(places) else ():
         x0, y, ids = (tensor[places[part]].to(model.device) for tensor in (data.x, data.y, data.rows))
-        target = targets.choose(plan.target, model, x0, y, Noise(plan.seed).at(ids))
+        noise = Noise(plan.seed).at(ids)
+        target = targets.choose(plan.target, model, x0, y, noise)
         points = x[part].to(model.device)
-        anywhere = judge(model, x0, points, y, target, norm=ball.norm, eps=math.inf)
-        within = judge(model, x0, points, y, target, norm=ball.norm, eps=float(ball.eps))
+        anywhere = judge(model, x0, points, y, target, norm=ball.norm, eps=math.inf, noise=noise)
+        within = judge(model, x0, points, y, target, norm=ball.norm, eps=float(ball.eps), noise=noise)
         fooled += int(anywhere.fooled.sum())
         inside += int(within.fooled.sum())
         farthest = max(farthest, float(anywhere.distance.max()))

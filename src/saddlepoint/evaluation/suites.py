@@ -11,10 +11,10 @@ from torch import Tensor
 from saddlepoint import attacks as library
 from saddlepoint.balls import Ball
 from saddlepoint.errors import SettingError, SpecError, shown, unknown
-from saddlepoint.evaluation.values import READERS, UNREADABLE
 from saddlepoint.losses import Loss, cross_entropy, difference_of_logits_ratio, margin
 from saddlepoint.result import Keep
 from saddlepoint.solve import Attack, IterativeAttack
+from saddlepoint.values import READERS, UNREADABLE
 
 Named: TypeAlias = str | Mapping[str, Any]
 """An attack by name, ``"pgd"``, or with settings, ``{"name": "pgd", "steps": 100}``."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SpecError, shown
-from saddlepoint.noise import Noise
+from saddlepoint.noise import Noise, drawing
 
 
 def choose(spec: str, model: Classifier, x: Tensor, y: Tensor, noise: Noise) -> Tensor | None:
@@ -17,7 +17,7 @@ def choose(spec: str, model: Classifier, x: Tensor, y: Tensor, noise: Noise) -> 
     """
     if spec == "none":
         return None
-    with torch.no_grad(), model.frozen():
+    with torch.no_grad(), model.frozen(), drawing(noise.child("least likely")):
         logits = model.logits(x)
     k = logits.shape[1]
     if spec == "least-likely":

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.classifier import Classifier, told
+from saddlepoint.noise import Noise, drawing
 
 
 @final
@@ -28,11 +29,21 @@ class Verdicts:
 
 
 def judge(
-    model: Classifier, x0: Tensor, x: Tensor, y: Tensor, target: Tensor | None, *, norm: str | None, eps: float
+    model: Classifier,
+    x0: Tensor,
+    x: Tensor,
+    y: Tensor,
+    target: Tensor | None,
+    *,
+    norm: str | None,
+    eps: float,
+    noise: Noise = Noise(),
 ) -> Verdicts:
     """Ask the bare module about the points x (n, *f) and measure them against x0.
 
     Args:  norm: "linf", "l2", "l1" or "l0"; None judges clean inputs, where x is x0.
+        noise: bound to the rows' ids; a random transform draws from a stream of it that no attack sees, the same for
+            the clean inputs and every attack.
     """
     bounds, slack = model.bounds, 1e-6 * (model.bounds.upper - model.bounds.lower)
     box = ((x < bounds.lower - slack) | (x > bounds.upper + slack) | x.isnan()).flatten(1).any(1)
@@ -42,7 +53,8 @@ def judge(
     else:
         reach = torch.linalg.vector_norm(delta, {None: 1, "l1": 1, "l2": 2, "linf": float("inf")}[norm], dim=1)
     outside = box | (reach > eps * (1 + 1e-6) + slack)
-    logits = _ask(model, x)
+    with drawing(noise.child("judge")):
+        logits = _ask(model, x)
     defined = logits.isfinite().all(1)
     predicted = logits.argmax(1)
     hit = predicted != y if target is None else predicted == target

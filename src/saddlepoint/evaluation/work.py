@@ -29,11 +29,12 @@ _LARGEST_BATCH = 512
 @final
 @dataclass(frozen=True)
 class Answer:
-    """One attacked batch: inputs, labels, targets, what the attack returned, and the passes that it kept to itself."""
+    """One attacked batch: what was given, what the attack returned, and the passes that it kept to itself."""
 
     x: Tensor
     y: Tensor
     target: Tensor | None
+    noise: Noise
     result: AttackResult
     unreported: int
 
@@ -62,9 +63,9 @@ class Worker:
         codes, predicted, done = [], [], job.rows.start
         while done < job.rows.stop:
             rows = slice(done, min(done + self.batch_size, job.rows.stop))
-            x, y = data.x[rows].to(model.device), data.y[rows].to(model.device)
+            x, y, ids = (tensor[rows].to(model.device) for tensor in (data.x, data.y, data.rows))
             try:
-                verdict = judge(model, x, x, y, None, norm=None, eps=0.0)
+                verdict = judge(model, x, x, y, None, norm=None, eps=0.0, noise=Noise(self.plan.seed).at(ids))
             except (torch.OutOfMemoryError, MemoryError):
                 self._halve(len(x))
                 continue
@@ -155,7 +156,7 @@ class Worker:
         if not isinstance(result, AttackResult):
             raise ArgumentTypeError(f"{attack.name} returned {type(result).__name__}; it must return an AttackResult")
         seen = model.meter.forwards - before[0], model.meter.backwards - before[1]
-        return Answer(x, y, target, result, _unreported(attack, seen, result))
+        return Answer(x, y, target, noise, result, _unreported(attack, seen, result))
 
     def _halve(self, rows: int) -> None:
         """Half as many at once as did not fit; raises the error at hand if that was one row."""
@@ -172,9 +173,8 @@ def _judged(job: Job, rows: Tensor, answer: Answer, *, every_point: bool) -> Out
         raise InputError(
             f"{job.what} returned points of shape {tuple(result.x.shape)}; they must be like x, {tuple(answer.x.shape)}"
         )
-    verdict = judge(
-        job.subject.model, answer.x, result.x, answer.y, target, norm=job.ball.norm, eps=float(job.ball.eps)
-    )
+    model, norm, eps = job.subject.model, job.ball.norm, float(job.ball.eps)
+    verdict = judge(model, answer.x, result.x, answer.y, target, norm=norm, eps=eps, noise=answer.noise)
     vacuous = torch.zeros_like(answer.y, dtype=torch.bool) if target is None else target == answer.y
     fooled = verdict.fooled & ~vacuous
     undefined = verdict.undefined | (result.undefined & ~fooled)

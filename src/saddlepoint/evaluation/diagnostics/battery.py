@@ -15,6 +15,7 @@ from saddlepoint.evaluation.diagnostics.sample import Sample
 from saddlepoint.evaluation.doctor.patient import chunks
 from saddlepoint.evaluation.verify import judge
 from saddlepoint.losses import margin
+from saddlepoint.noise import Noise
 from saddlepoint.records import FOOLED, HELD, UNDEFINED
 from saddlepoint.result import Keep
 from saddlepoint.solve import Attack
@@ -97,7 +98,16 @@ def _shoot(sample: Sample, attack: Attack, name: str, rows: Tensor, through: Cla
     x, y = sample.x[rows], sample.y[rows]
     ball: Ball = attack.ball  # type: ignore[attr-defined]  # all of them have one
     result = attack(sample.model if through is None else through, x, y, noise=sample.noise(name, rows))
-    verdict = judge(sample.model, x, result.x, y, None, norm=ball.norm, eps=float(ball.eps))
+    verdict = judge(
+        sample.model,
+        x,
+        result.x,
+        y,
+        None,
+        norm=ball.norm,
+        eps=float(ball.eps),
+        noise=Noise(sample.seed).at(sample.ids[rows]),
+    )
     undefined = verdict.undefined | (result.undefined & ~verdict.fooled)
     codes = torch.where(verdict.fooled, LETTERS.index(FOOLED), LETTERS.index(HELD))
     codes = torch.where(undefined, LETTERS.index(UNDEFINED), codes)

@@ -62,8 +62,8 @@ def sample(model: Classifier, data: Dataset, rows: int, seed: int, batch_size: i
     kept: list[Tensor] = []
     for places in order.split(_CHUNK):
         if sum(map(len, kept)) < rows:
-            x, y = data.x[places].to(model.device), data.y[places].to(model.device)
-            right = chunks(lambda x, y: _right(model, x, y), x, batch_size, y)
+            x, y, ids = (tensor[places].to(model.device) for tensor in (data.x, data.y, data.rows))
+            right = chunks(lambda x, y, ids: _right(model, x, y, Noise(seed).at(ids)), x, batch_size, y, ids)
             kept.append(places[torch.cat(right).cpu()])
     places = torch.cat(kept)[:rows] if kept else order
     x, y, ids = (tensor[places].to(model.device) for tensor in (data.x, data.y, data.rows))
@@ -71,6 +71,6 @@ def sample(model: Classifier, data: Dataset, rows: int, seed: int, batch_size: i
     return Sample(model, places, x.clamp(bounds.lower, bounds.upper), y, ids, seed, batch_size)
 
 
-def _right(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
-    verdict = judge(model, x, x, y, None, norm=None, eps=0.0)
+def _right(model: Classifier, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
+    verdict = judge(model, x, x, y, None, norm=None, eps=0.0, noise=noise)
     return ~(verdict.fooled | verdict.undefined)

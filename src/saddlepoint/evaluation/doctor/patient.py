@@ -16,7 +16,7 @@ from saddlepoint.data import Dataset
 from saddlepoint.errors import ModelError, shown
 from saddlepoint.evaluation.findings import in_training
 from saddlepoint.losses import cross_entropy
-from saddlepoint.noise import Noise
+from saddlepoint.noise import Noise, drawing
 from saddlepoint.records import Finding
 
 T = TypeVar("T")
@@ -220,7 +220,8 @@ def untouched(model: Classifier) -> Iterator[None]:
     kept = {name: buffer.clone() for name, buffer in module.named_buffers()} if isinstance(module, nn.Module) else {}
     with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         try:
-            yield
+            with drawing(Noise()):
+                yield
         finally:
             if isinstance(module, nn.Module):
                 for name, buffer in module.named_buffers():

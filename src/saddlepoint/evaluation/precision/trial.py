@@ -45,6 +45,8 @@ def untried(model: Classifier, balls: Sequence[Ball], *, lasting: bool) -> str:
         return "a function has no other form"
     if model.autocast is not None or model.dtype not in (None, torch.float32):
         return "the model does not compute in float32 as it was given"
+    if model.stages:
+        return "transforms stand in front of it"
     if not lasting:
         return "the model is random: verdicts differ from run to run"
     return "" if any(map(can_probe, balls)) else "no ball has a radius inside which gradient steps can be taken"

@@ -1,6 +1,6 @@
 import pytest
 
-from saddlepoint.evaluation.values import READERS, UNREADABLE, integer, number, truth
+from saddlepoint.values import READERS, UNREADABLE, integer, number, truth
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""A model behind transforms is attacked by one who does not know of them, by some who do, and without gradients."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+
+from saddlepoint._typing import Batch, Labels
+from saddlepoint.attacks import EOT, PGD, HopSkipJump, Square
+from saddlepoint.attacks._turns import ball_of, labelled
+from saddlepoint.balls import L1, L2, Ball, Linf
+from saddlepoint.classifier import Classifier
+from saddlepoint.errors import SettingError, shown
+from saddlepoint.losses import defined, fooled
+from saddlepoint.noise import Noise, drawing
+from saddlepoint.problem import Limits
+from saddlepoint.records import Role
+from saddlepoint.result import AttackResult, Keep
+from saddlepoint.solve import Attack, IterativeAttack
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Oblivious:
+    """An attack by one who does not know of the transforms: points are made on the bare model.
+
+    Success is what the model behind its transforms says of them, asked once more; passes are those on the bare model.
+    """
+
+    attack: Attack
+
+    @property
+    def name(self) -> str:
+        """The attack's name, and what it does not know."""
+        return f"{self.attack.name}-oblivious"
+
+    @property
+    def ball(self) -> Ball:
+        """That of the attack."""
+        return ball_of(self.attack)
+
+    def __call__(
+        self, model: Classifier, x: Batch, y: Labels | None, *,
+        target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
+    ) -> AttackResult:  # fmt: skip
+        """Attack a batch; arguments as in IterativeAttack."""
+        y, _ = labelled(model, x, y, noise)
+        found = self.attack(model.bare, x, y, target=target, noise=noise, limits=limits)
+        with torch.no_grad(), model.frozen(), drawing(noise.child("verification")):
+            logits = model.logits(found.x)
+        finite = defined(logits)
+        success = fooled(logits, y, target) & finite
+        return replace(found, success=success, undefined=(found.undefined | ~finite) & ~success)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """How models behind transforms are attacked, beside what was asked for.
+
+    Args:  draws: over which looks are averaged where a transform is random;  queries: of the attack without gradients.
+
+    Raises:  SettingError if one of them is no integer >= 1.
+    """
+
+    draws: int = 10
+    queries: int = 1000
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SettingError(f"{name}={shown(value)} must be an integer >= 1")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """An attack of a plan.
+
+    Args:
+        role: what it knows of the transforms in front of a model; empty where there are none.
+        alone: in a suite, no member of it: it sees all rows that are right when clean.
+    """
+
+    attack: Attack
+    role: Role = ""
+    alone: bool = False
+
+
+def parts(
+    model: Classifier, ball: Ball, attacks: Sequence[Attack], against: Against | None, *, suite: bool
+) -> list[Part]:
+    """What is run on a model inside a ball: what was asked for, and, behind transforms, what it is to be compared with.
+
+    The oblivious attack is the first that was asked for and takes gradient steps, else PGD; it goes on after its first
+    success, which on the bare model says little. The same attack is run through the transforms, too.
+    """
+    if not model.stages or against is None:
+        return [Part(attack=attack) for attack in attacks]
+    draws = against.draws if model.random else 1
+    known = [attack for attack in attacks if isinstance(attack, IterativeAttack) and attack.needs_gradient]
+    steps = known[0] if known else PGD(ball=ball, keep=Keep.FIRST_SUCCESS) if math.isfinite(float(ball.eps)) else None
+    found = [
+        Part(attack=_through(each, draws), role="gradient-free" if not suite and _blind(each) else "adaptive")
+        for each in attacks
+    ]
+    first, last = [], []
+    if steps is not None:
+        whole = replace(steps, keep=Keep.MAX_LOSS) if steps.keep is Keep.FIRST_SUCCESS else steps
+        first = [Part(attack=Oblivious(attack=whole), role="oblivious", alone=True)]
+        if not known:
+            first.append(Part(attack=_through(steps, draws), role="adaptive", alone=True))
+    blind = None if any(part.role == "gradient-free" for part in found) else _without_gradients(ball, against.queries)
+    if blind is not None:
+        last = [Part(attack=_through(blind, draws), role="gradient-free", alone=True)]
+    return [*first, *found, *last]
+
+
+def _through(attack: Attack, draws: int) -> Attack:
+    """The attack on means over draws, unless it takes some of its own."""
+    return attack if draws == 1 or _averages(attack) else EOT(attack=attack, draws=draws)
+
+
+def _averages(attack: object) -> bool:
+    return isinstance(attack, EOT) or (hasattr(attack, "attack") and _averages(attack.attack))
+
+
+def _blind(attack: object) -> bool:
+    """Whether an attack, or all inside it, takes no gradients."""
+    inside = getattr(attack, "attacks", None) or [
+        each for each in [getattr(attack, "attack", None)] if each is not None
+    ]
+    return all(map(_blind, inside)) if inside else isinstance(attack, IterativeAttack) and not attack.needs_gradient
+
+
+def _without_gradients(ball: Ball, queries: int) -> Attack | None:
+    """One that asks about so often; none where the package has none for the norm: L0, and L1 without a radius."""
+    if math.isinf(float(ball.eps)):
+        if not isinstance(ball, Linf | L2):
+            return None
+        return HopSkipJump(ball=ball, steps=max(1, round((queries / 70) ** (2 / 3))))  # about 70 t**1.5 in t steps
+    return Square(ball=ball, steps=queries, keep=Keep.FIRST_SUCCESS) if isinstance(ball, Linf | L2 | L1) else None
