@@ -42,6 +42,8 @@ def net_of(d=6, k=3, *, seed=0, scale=1.0):
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Flatten(), nn.Linear(d, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, k))
     with torch.no_grad():
+        net[1].weight.mul_(5)  # about the middle of the box, so that every class is predicted for some inputs
+        net[1].bias.copy_(-net[1].weight.sum(1) / 2)
         net[-1].weight.mul_(scale)
         net[-1].bias.mul_(scale)
     return net

@@ -4,6 +4,8 @@ from saddlepoint.detectors.density import KDensity as KDensity
 from saddlepoint.detectors.files import Loaded as Loaded
 from saddlepoint.detectors.files import load_detector as load_detector
 from saddlepoint.detectors.files import save_detector as save_detector
+from saddlepoint.detectors.guarded import Guarded as Guarded
+from saddlepoint.detectors.guarded import Screened as Screened
 from saddlepoint.detectors.outputs import Confidence as Confidence
 from saddlepoint.detectors.outputs import Energy as Energy
 from saddlepoint.detectors.outputs import NonMaximalEntropy as NonMaximalEntropy
@@ -18,11 +20,13 @@ __all__ = [
     "Detector",
     "Energy",
     "FeatureSqueezing",
+    "Guarded",
     "KDensity",
     "Loaded",
     "Look",
     "NonMaximalEntropy",
     "Scorer",
+    "Screened",
     "load_detector",
     "save_detector",
     "threshold",

@@ -11,7 +11,7 @@ from torch import Tensor
 from saddlepoint import attacks as library
 from saddlepoint.balls import Ball
 from saddlepoint.errors import SettingError, SpecError, shown, unknown
-from saddlepoint.losses import Loss, cross_entropy, difference_of_logits_ratio, margin
+from saddlepoint.losses import JOINT, Loss, cross_entropy, difference_of_logits_ratio, margin
 from saddlepoint.result import Keep
 from saddlepoint.solve import Attack, IterativeAttack
 from saddlepoint.values import READERS, UNREADABLE
@@ -20,7 +20,10 @@ Named: TypeAlias = str | Mapping[str, Any]
 """An attack by name, ``"pgd"``, or with settings, ``{"name": "pgd", "steps": 100}``."""
 
 DEFAULT = ("fgsm", "bim", "mi-fgsm", "pgd", "illc")
-LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (cross_entropy, difference_of_logits_ratio, margin)}
+LOSSES: dict[str, Loss] = {
+    loss.__name__: loss  # type: ignore[attr-defined]
+    for loss in (cross_entropy, difference_of_logits_ratio, margin, *JOINT)
+}
 _OURS = ("ball", "keep")  # set by the evaluation
 _BISECT = "-bisect"
 

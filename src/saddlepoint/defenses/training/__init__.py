@@ -11,6 +11,7 @@ from saddlepoint.defenses.training.objectives import FGSMMixed as FGSMMixed
 from saddlepoint.defenses.training.objectives import Free as Free
 from saddlepoint.defenses.training.objectives import Mart as Mart
 from saddlepoint.defenses.training.objectives import Objective as Objective
+from saddlepoint.defenses.training.objectives import ReversedLabelCrossEntropy as ReversedLabelCrossEntropy
 from saddlepoint.defenses.training.objectives import Standard as Standard
 from saddlepoint.defenses.training.objectives import StrongAdversary as StrongAdversary
 from saddlepoint.defenses.training.objectives import Trades as Trades
@@ -37,6 +38,7 @@ __all__ = [
     "Free",
     "Mart",
     "Objective",
+    "ReversedLabelCrossEntropy",
     "Schedule",
     "Standard",
     "StrongAdversary",
