@@ -7,10 +7,12 @@ from detected import net_of
 from saddlepoint import Classifier
 from saddlepoint.defenses.transforms import BitDepth, Median
 from saddlepoint.detectors import (
+    LID,
     Confidence,
     FeatureSqueezing,
     Guarded,
     KDensity,
+    Mahalanobis,
     load_detector,
     save_detector,
 )
@@ -18,7 +20,13 @@ from saddlepoint.detectors.files import SCORERS
 from saddlepoint.detectors.squeezing import JOINT, Squeezed
 from saddlepoint.errors import SpecError, WeightsError
 
-DETECTORS = [KDensity(kernels=20), Confidence(), FeatureSqueezing((BitDepth(6),))]
+DETECTORS = [
+    KDensity(kernels=20),
+    Confidence(),
+    LID(),
+    Mahalanobis(layers=(None, "1"), eps=0.01),
+    FeatureSqueezing((BitDepth(6),)),
+]
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

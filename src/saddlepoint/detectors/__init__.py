@@ -6,6 +6,8 @@ from saddlepoint.detectors.files import load_detector as load_detector
 from saddlepoint.detectors.files import save_detector as save_detector
 from saddlepoint.detectors.guarded import Guarded as Guarded
 from saddlepoint.detectors.guarded import Screened as Screened
+from saddlepoint.detectors.lid import LID as LID
+from saddlepoint.detectors.mahalanobis import Mahalanobis as Mahalanobis
 from saddlepoint.detectors.outputs import Confidence as Confidence
 from saddlepoint.detectors.outputs import Energy as Energy
 from saddlepoint.detectors.outputs import NonMaximalEntropy as NonMaximalEntropy
@@ -16,6 +18,7 @@ from saddlepoint.detectors.squeezing import FeatureSqueezing as FeatureSqueezing
 from saddlepoint.detectors.threshold import threshold as threshold
 
 __all__ = [
+    "LID",
     "Confidence",
     "Detector",
     "Energy",
@@ -24,6 +27,7 @@ __all__ = [
     "KDensity",
     "Loaded",
     "Look",
+    "Mahalanobis",
     "NonMaximalEntropy",
     "Scorer",
     "Screened",

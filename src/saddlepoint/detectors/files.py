@@ -12,12 +12,14 @@ from safetensors.torch import save as encode
 from saddlepoint._files import write_atomic
 from saddlepoint.classifier import Classifier
 from saddlepoint.detectors.density import Density
+from saddlepoint.detectors.lid import LocalDimension
+from saddlepoint.detectors.mahalanobis import Distances
 from saddlepoint.detectors.outputs import Read
 from saddlepoint.detectors.scorer import Scorer
 from saddlepoint.detectors.squeezing import Squeezed
 from saddlepoint.errors import WeightsError, shown, unknown
 
-SCORERS: dict[str, type[Scorer]] = {kind.name: kind for kind in (Squeezed, Density, Read)}
+SCORERS: dict[str, type[Scorer]] = {kind.name: kind for kind in (Squeezed, Density, Read, LocalDimension, Distances)}
 """Every scorer that a file may name."""
 
 

@@ -63,7 +63,7 @@ class Scorer(nn.Module, ABC):
 
     def keep(self, **tensors: Tensor) -> None:
         """Register what was fitted, on the model's device."""
-        for name, tensor in tensors.items():
+        for name, tensor in sorted(tensors.items()):  # as a file gives them
             self.register_buffer(name, tensor.detach().to(self.model.device))
 
 
