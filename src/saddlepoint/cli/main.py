@@ -47,6 +47,7 @@ def commands() -> "typer.Typer":
     import typer
 
     from saddlepoint.cli.attack import attack
+    from saddlepoint.cli.detect import detect
     from saddlepoint.cli.diagnose import diagnose
     from saddlepoint.cli.doctor import doctor
     from saddlepoint.cli.evaluate import evaluate
@@ -63,6 +64,7 @@ def commands() -> "typer.Typer":
     )
     app.command("evaluate")(evaluate)
     app.command("attack")(attack)
+    app.command("detect")(detect)
     app.command("doctor")(doctor)
     app.command("diagnose")(diagnose)
     app.command("train")(train)
