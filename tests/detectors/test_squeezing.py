@@ -76,3 +76,9 @@ def test_what_is_no_squeezer_is_refused(model, rows):
         FeatureSqueezing((Rounded(bounds=(-1, 1)),)).fit(model, *rows)
     with pytest.raises(SpecError, match=r"unknown data set 'mnis'; did you mean 'mnist'"):
         FeatureSqueezing.joint("mnis", Bounds())
+
+
+def test_more_rows_than_a_batch_are_counted_once(model):
+    x = rows_of(1200)
+    scorer = FeatureSqueezing((Scaled(0.99),)).fit(model, x, model.predict(x))
+    assert scorer.scores(x).shape == (1200,)

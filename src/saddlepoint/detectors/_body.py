@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any, TypeAlias, cast, final
+from typing import Any, TypeAlias, final
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,7 @@ class Body(nn.Module):
         if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[0] != x.shape[0]:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ModelError(f"the model returned {got} for inputs {tuple(x.shape)}; a detector needs logits (n, k)")
-        logits = cast(Tensor, logits.to(x.dtype))
+        logits = logits.to(x.dtype)
         return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
 
     def features(self, x: Batch, layers: Layers) -> tuple[Logits, list[Tensor]]:
@@ -85,7 +85,7 @@ class Body(nn.Module):
     def _layer(self, name: str | None) -> nn.Module:
         if not isinstance(self.module, nn.Module):
             raise ModelError("the model is a function, whose layers cannot be seen; give an nn.Module")
-        named = dict(self.module.named_modules())
+        named: dict[str, nn.Module] = dict(self.module.named_modules())
         if name is None:
             linear = [layer for layer in named.values() if isinstance(layer, nn.Linear)]
             if not linear:
@@ -137,5 +137,6 @@ def collected(
             told, features = body.features(part, layers)
             logits.append(told)
             found.append(features)
-    check_classes(logits[0], y=y)
-    return torch.cat(logits), [torch.cat(parts) for parts in zip(*found, strict=True)]
+    every = torch.cat(logits)
+    check_classes(every, y=y)
+    return every, [torch.cat(parts) for parts in zip(*found, strict=True)]

@@ -30,7 +30,7 @@ def distance(features: Tensor, means: Tensor, root: Tensor) -> PerRow:
     Args:  features (n, d), means (k, d);  root: (d, d), lower Cholesky factor of S.
     """
     apart = (features[:, None] - means).flatten(0, 1)
-    white = torch.linalg.solve_triangular(root, apart.mT, upper=False)
+    white: Tensor = torch.linalg.solve_triangular(root, apart.mT, upper=False)
     return white.square().sum(0).unflatten(0, (-1, len(means))).amin(1)
 
 

@@ -66,7 +66,8 @@ class Squeezed(Scorer):
     def squeezed(self, x: Batch) -> Tensor:
         """Logits (1 + squeezers, n, k) of the inputs as they are, and behind each squeezer."""
         every = torch.cat([x, *(stage(x) for stage in self.stages)])
-        return self.body(every).unflatten(0, (1 + len(self.squeezers), -1))
+        logits: Tensor = self.body(every)
+        return logits.unflatten(0, (1 + len(self.squeezers), -1))
 
     def settings(self) -> dict[str, Any]:
         return {"squeezers": [_told(squeezer) for squeezer in self.squeezers]}
@@ -125,9 +126,9 @@ class FeatureSqueezing:
         x, y = checked_rows(model, x, y)
         scorer = Squeezed(model, self.squeezers)
         with torch.no_grad(), model.frozen():
-            parts = [scorer.squeezed(part) for part in x.split(512)]
-        check_classes(parts[0][0], y=y)
-        right = (torch.cat(parts, 1).argmax(2) == y).double().mean(1).tolist()
+            every = torch.cat([scorer.squeezed(part) for part in x.split(512)], 1)
+        check_classes(every[0], y=y)
+        right = (every.argmax(2) == y).double().mean(1).tolist()
         for squeezer, share in zip(self.squeezers, right[1:], strict=True):
             if right[0] - share > _MOST_SPOILT:
                 warnings.warn(

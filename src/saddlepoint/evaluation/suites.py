@@ -20,10 +20,7 @@ Named: TypeAlias = str | Mapping[str, Any]
 """An attack by name, ``"pgd"``, or with settings, ``{"name": "pgd", "steps": 100}``."""
 
 DEFAULT = ("fgsm", "bim", "mi-fgsm", "pgd", "illc")
-LOSSES: dict[str, Loss] = {
-    loss.__name__: loss  # type: ignore[attr-defined]
-    for loss in (cross_entropy, difference_of_logits_ratio, margin, *JOINT)
-}
+LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (cross_entropy, difference_of_logits_ratio, margin, *JOINT)}
 _OURS = ("ball", "keep")  # set by the evaluation
 _BISECT = "-bisect"
 
