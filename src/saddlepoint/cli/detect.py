@@ -140,7 +140,7 @@ def _tell(found: Detection, fpr: float, out: Path) -> None:
         highlight=False,
     )
     table = Table(box=None, pad_edge=False)
-    table.add_column("attack")
+    table.add_column("attack", no_wrap=True)
     for name in ("fooled", "AUC", "95 %", *(f"TPR at {rate:.0%}" for rate in RATES), "AUC failed", "AUC confident"):
         table.add_column(name, justify="right")
     table.add_column("fooled, not refused", justify="right")
@@ -156,7 +156,7 @@ def _cells(attacked: Attacked) -> list[Text | str]:
     between = "" if told.area is None else f"{told.area.low:.3f}-{told.area.high:.3f}"
     rates = [f"{share.value:.1%}" for share in told.tpr] or ["", ""]
     return [
-        Text(f"{attacked.attack}{', knows of it' if attacked.adaptive else ''}"), f"{told.rows}/{total}",
+        Text(f"{attacked.attack}{' adaptive' if attacked.adaptive else ''}"), f"{told.rows}/{total}",
         _area(told), between, *rates, _area(attacked.failed), _area(attacked.confident),
         f"{attacked.undetected.value:.1%}",
     ]  # fmt: skip
