@@ -22,7 +22,6 @@ from saddlepoint.attacks.jsma import JSMA as JSMA
 from saddlepoint.attacks.lbfgs import LBFGS as LBFGS
 from saddlepoint.attacks.mi_fgsm import MIFGSM as MIFGSM
 from saddlepoint.attacks.nes import NES as NES
-from saddlepoint.attacks.orthogonal_pgd import OrthogonalPGD as OrthogonalPGD
 from saddlepoint.attacks.pgd import PGD as PGD
 from saddlepoint.attacks.spsa import SPSA as SPSA
 from saddlepoint.attacks.square import Square as Square
@@ -51,7 +50,6 @@ __all__ = [
     "EachTarget",
     "FromCallable",
     "HopSkipJump",
-    "OrthogonalPGD",
     "Restarts",
     "Square",
 ]

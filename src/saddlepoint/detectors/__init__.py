@@ -8,6 +8,7 @@ from saddlepoint.detectors.guarded import Guarded as Guarded
 from saddlepoint.detectors.guarded import Screened as Screened
 from saddlepoint.detectors.lid import LID as LID
 from saddlepoint.detectors.mahalanobis import Mahalanobis as Mahalanobis
+from saddlepoint.detectors.orthogonal import OrthogonalPGD as OrthogonalPGD
 from saddlepoint.detectors.outputs import Confidence as Confidence
 from saddlepoint.detectors.outputs import Energy as Energy
 from saddlepoint.detectors.outputs import NonMaximalEntropy as NonMaximalEntropy
@@ -29,6 +30,7 @@ __all__ = [
     "Look",
     "Mahalanobis",
     "NonMaximalEntropy",
+    "OrthogonalPGD",
     "Scorer",
     "Screened",
     "load_detector",

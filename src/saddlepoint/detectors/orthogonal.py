@@ -17,7 +17,7 @@ from saddlepoint.solve import IterativeAttack
 @final
 @dataclass(frozen=True, kw_only=True)
 class OrthogonalPGD(IterativeAttack[Point]):
-    """PGD for :class:`saddlepoint.detectors.Guarded` models: to another class, then past the detector, in turns.
+    """PGD for :class:`Guarded` models: to another class, then past the detector, in turns.
 
     Until a row's class is another one, the step follows the gradient of the margin, less its part along the gradient of
     the score; from then on that of the score, less its part along the margin's. So neither goal undoes the other. On a
