@@ -20,6 +20,7 @@ TABLE = {  # in the order that they are run: the cheapest and most telling first
     "fgsm-mixed": (Training(objective={"name": "fgsm-mixed"}), [0]),
     "pgd": (PGD, [0, 1, 2]),
     "trades": (Training(objective={"name": "trades", "beta": 6.0, **SEVEN}, peak=2e-3), [0, 1, 2]),
+    "rce": (Training(objective={"name": "rce"}), [0]),
     "defensive-distillation": (DEFENSIVE, [0]),
     "distillation": (Training(objective={"name": "distillation"}, epochs=5, teacher=TEACHER), [0]),
     "strong-adversary": (STRONG, [0]),

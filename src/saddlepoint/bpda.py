@@ -106,7 +106,7 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         dtype = _dtype(self.transform)
         found = self._map(x if dtype is None else x.to(dtype))
-        if not isinstance(found, Tensor) or len(found) != len(x):
+        if not isinstance(found, Tensor) or found.shape[:1] != x.shape[:1]:
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ModelError(f"the transform made {got} of {tuple(x.shape)}; it must return one row per input")
         return found

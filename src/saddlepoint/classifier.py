@@ -45,6 +45,8 @@ class Classifier:
         mean, std: per channel (axis 1) or one number: the model gets (x - mean) / std. Leave both out if the model
             normalises itself.
         device: where the inputs go; None means where the module's parameters are.
+        refuses: whether the last of the logits is that of a refusal, not of a class: an attack succeeds where the
+            prediction is another class, and no refusal.
         autocast: a lower precision for the forward pass, such as ``torch.bfloat16``; logits come back in the precision
             of the inputs.
 
@@ -64,6 +66,7 @@ class Classifier:
         std: float | Sequence[float] | Tensor | None = None,
         device: torch.device | str | None = None,
         autocast: torch.dtype | None = None,
+        refuses: bool = False,
     ) -> None:
         if not callable(module):
             raise ArgumentTypeError(
@@ -88,7 +91,7 @@ class Classifier:
             )
         if autocast not in (None, torch.float16, torch.bfloat16):
             raise SettingError(f"autocast={shown(autocast)} must be torch.bfloat16, torch.float16 or None")
-        self.autocast = autocast
+        self.autocast, self.refuses = autocast, refuses
         self.meter, self.draws = Meter(), 1
         self.stages: tuple[Stage, ...] = ()  # what is prepended; the first gets the inputs
         self._bare: Classifier | None = None

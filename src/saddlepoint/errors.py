@@ -71,6 +71,10 @@ class ProbabilityWarning(SaddlepointWarning):
     """The model seems to return probabilities where logits are expected."""
 
 
+class DetectorWarning(SaddlepointWarning):
+    """A detector that cannot tell much apart: its scores are tied, or its filters spoil clean inputs."""
+
+
 class UniformLabelsWarning(SaddlepointWarning):
     """A teacher's soft labels are the same for all classes, and teach nothing."""
 

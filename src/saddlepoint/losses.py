@@ -79,6 +79,55 @@ def difference_of_logits_ratio(logits: Logits, y: Labels, aim: Labels | None = N
     return torch.where(gap == spread, ratio.detach(), ratio)  # 1 wherever y is third: no gradient, not even of rounding
 
 
+def fool_and_pass(logits: Logits, y: Labels, aim: Labels | None = None) -> PerRow:
+    """What an attacker of a model that may refuse wants: another class, and no refusal.
+
+    The last of the logits is that of the refusal, the highest other one plus a slope times (score - threshold); see
+    :class:`saddlepoint.detectors.Guarded`. With ``fool`` the :func:`margin` of the classes, and ``pass`` how far the
+    refusal is below the highest of them: min(fool, 0) + min(pass, 0), or min(fool, pass) where both are positive.
+
+    Args:  logits (n, k + 1), k >= 2;  y, aim (n,) class indices.
+    Returns:  (n,), in logit units; positive exactly when the attack succeeds (ties aside).
+    Source:  Carlini & Wagner 2017, arXiv:1705.07263, section 4; He et al. 2017, arXiv:1706.04701, section 4.2.
+    Departs:  a hinge on each of the two, so that neither is paid for by the other.
+
+    >>> fool_and_pass(torch.tensor([[2.0, 5.0, 6.0], [2.0, 5.0, 4.0]]), torch.tensor([0, 0]))
+    tensor([-1.,  1.])
+    """
+    fool, passing = fool_or_pass(logits, y, aim)
+    both = (fool > 0) & (passing > 0)
+    return torch.where(both, torch.minimum(fool, passing), fool.clamp_max(0) + passing.clamp_max(0))
+
+
+def fool_then_pass(logits: Logits, y: Labels, aim: Labels | None = None) -> PerRow:
+    """As :func:`fool_and_pass`, one after the other: the margin until the class is another one, then the refusal.
+
+    Source:  Bryniarski et al. 2021, arXiv:2106.15023, section 4.1, selective projected gradient descent.
+    Departs:  once both are reached, the smaller of the two.
+
+    >>> fool_then_pass(torch.tensor([[7.0, 5.0, 9.0], [2.0, 5.0, 6.0]]), torch.tensor([0, 0]))
+    tensor([-2., -1.])
+    """
+    fool, passing = fool_or_pass(logits, y, aim)
+    return torch.where(fool > 0, torch.minimum(fool, passing), fool)
+
+
+def fool_or_pass(logits: Logits, y: Labels, aim: Labels | None = None) -> tuple[PerRow, PerRow]:
+    """The two things that an attack on a model that may refuse needs, (n,) each; arguments as in fool_and_pass."""
+    classes = logits[:, :-1]
+    return margin(classes, y, aim), classes.amax(1) - logits[:, -1]
+
+
+JOINT: tuple[Loss, ...] = (fool_and_pass, fool_then_pass)
+"""Losses of models that may refuse."""
+_OF_CLASSES: tuple[Loss, ...] = (cross_entropy, margin, difference_of_logits_ratio)
+
+
+def of_classes(loss: Loss) -> Loss:
+    """A loss of the classes as one of a model that may refuse: it does not see the refusal; any other loss as it is."""
+    return (lambda logits, y, aim: loss(logits[:, :-1], y, aim)) if loss in _OF_CLASSES else loss
+
+
 def averaged(loss: Loss, samples: torch.Tensor, y: Labels, aim: Labels | None = None) -> tuple[Logits, PerRow]:
     """The mean logits (n, k), and the mean of the losses (n,), over draws of a random model (m, n, k).
 
@@ -91,9 +140,14 @@ def averaged(loss: Loss, samples: torch.Tensor, y: Labels, aim: Labels | None = 
     return samples.mean(0), each.view(m, -1).mean(0)
 
 
-def fooled(logits: Logits, y: Labels, target: Labels | None = None) -> Mask:
-    """Rows whose prediction is the target, or is not y where no target is given."""
+def fooled(logits: Logits, y: Labels, target: Labels | None = None, *, refuses: bool = False) -> Mask:
+    """Rows whose prediction is the target, or is not y where no target is given.
+
+    Args:  refuses: the last logit is that of a refusal, which fools nobody.
+    """
     predicted = logits.argmax(1)
+    if refuses and target is None:
+        return (predicted != y) & (predicted != logits.shape[1] - 1)
     return predicted != y if target is None else predicted == target
 
 

@@ -20,7 +20,7 @@ from saddlepoint.checks import (
     check_rows,
 )
 from saddlepoint.classifier import Classifier, told
-from saddlepoint.losses import Loss, averaged, defined, fooled, margin
+from saddlepoint.losses import Loss, averaged, defined, fooled, margin, of_classes
 from saddlepoint.noise import Noise, drawing
 from saddlepoint.result import AttackResult, Keep, Record
 
@@ -126,7 +126,8 @@ class Problem:
             labels = model.predict(x0) if y is None else check_labels(y, x0, "y")
         record.count(forwards=model.draws * (y is None))
         aim, confidence = target if aim is None else check_labels(aim, x0, "aim"), check_confidence(attack.confidence)
-        return cls(model, x0, labels, target, aim, ball, attack.loss, noise, limits, record, confidence)
+        loss = of_classes(attack.loss) if model.refuses else attack.loss
+        return cls(model, x0, labels, target, aim, ball, loss, noise, limits, record, confidence)
 
     @property
     def bounds(self) -> Bounds:
@@ -269,8 +270,11 @@ class Problem:
         return success, finite, torch.where(success if least else inside, -distance if least else loss, -torch.inf)
 
     def _fools(self, logits: Logits, y: Labels, target: Labels | None) -> Mask:
-        success = fooled(logits, y, target) & defined(logits)
-        return success & (margin(logits, y, target) >= self.confidence) if self.confidence else success
+        refuses = self.model.refuses
+        success = fooled(logits, y, target, refuses=refuses) & defined(logits)
+        if not self.confidence:
+            return success
+        return success & (margin(logits[:, :-1] if refuses else logits, y, target) >= self.confidence)
 
     def _gradient(self, loss: PerRow, x: Batch) -> Batch:
         if not loss.requires_grad:  # the output does not depend on the input

@@ -166,7 +166,7 @@ class Record:
         with torch.no_grad(), model.frozen():
             logits = model.logits(x) if len(x) else x.new_zeros(0, 2)
         defined = logits.isfinite().all(1)
-        success = fooled(logits, y, target) & defined
+        success = fooled(logits, y, target, refuses=model.refuses) & defined
         if self.keep is Keep.MIN_DISTANCE:
             x = torch.where(_column(success | self._undefined, x), x, x0)
         return AttackResult(

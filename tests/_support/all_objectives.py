@@ -51,6 +51,7 @@ def still(teacher):
     """One of each objective whose points are its inputs, by name."""
     return {
         "Standard": training.Standard(),
+        "ReversedLabelCrossEntropy": training.ReversedLabelCrossEntropy(),
         "Standard at 3": training.Standard(temperature=3.0),
         "Distillation": training.Distillation(teacher=teacher),
         "ContractivePenalty": training.ContractivePenalty(objective=training.Standard(), weight=0.1),

@@ -10,7 +10,7 @@ from saddlepoint._typing import Batch, Mask, PerRow
 from saddlepoint.attacks._minimal import column
 from saddlepoint.balls import Bounds
 from saddlepoint.errors import SettingError
-from saddlepoint.losses import Loss, margin
+from saddlepoint.losses import JOINT, Loss, margin
 
 _EDGE = 0.999999
 """Of tanh(w): nearer to the box a feature would have no slope, and could never move."""
@@ -102,9 +102,10 @@ class Climb:
 
 def check_settings(loss: Loss, **positive: float) -> None:
     """Refuse another loss, and numbers that are not positive."""
-    if loss is not margin:
+    if loss is not margin and loss not in JOINT:
         raise SettingError(
-            "loss must be saddlepoint.losses.margin, which the attack's objective is made of; leave it out"
+            "loss must be saddlepoint.losses.margin, which the attack's objective is made of; leave it out. For a "
+            "model that may refuse it can be fool_and_pass or fool_then_pass"
         )
     for name, value in positive.items():
         if not 0 < value < math.inf:

@@ -48,6 +48,7 @@ def commands() -> "typer.Typer":
 
     from saddlepoint.cli.advgan import advgan
     from saddlepoint.cli.attack import attack
+    from saddlepoint.cli.detect import detect
     from saddlepoint.cli.diagnose import diagnose
     from saddlepoint.cli.doctor import doctor
     from saddlepoint.cli.evaluate import evaluate
@@ -68,6 +69,7 @@ def commands() -> "typer.Typer":
     app.command("attack")(attack)
     app.command("universal")(universal)
     app.command("advgan")(advgan)
+    app.command("detect")(detect)
     app.command("doctor")(doctor)
     app.command("diagnose")(diagnose)
     app.command("transfer")(transfer)

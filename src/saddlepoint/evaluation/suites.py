@@ -13,7 +13,7 @@ from saddlepoint import attacks as library
 from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError, SpecError, shown, unknown
-from saddlepoint.losses import Loss, cross_entropy, difference_of_logits_ratio, margin
+from saddlepoint.losses import JOINT, Loss, cross_entropy, difference_of_logits_ratio, margin
 from saddlepoint.result import Keep
 from saddlepoint.solve import Attack, IterativeAttack
 from saddlepoint.values import READERS, UNREADABLE
@@ -22,7 +22,7 @@ Named: TypeAlias = str | Mapping[str, Any]
 """An attack by name, ``"pgd"``, or with settings, ``{"name": "pgd", "steps": 100}``."""
 
 DEFAULT = ("fgsm", "bim", "mi-fgsm", "pgd", "illc")
-LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (cross_entropy, difference_of_logits_ratio, margin)}
+LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (cross_entropy, difference_of_logits_ratio, margin, *JOINT)}
 PRESETS: dict[str, dict[str, Any]] = {
     "di-mi-fgsm": {"diversity": 0.5},
     "ti-mi-fgsm": {"kernel": 15},

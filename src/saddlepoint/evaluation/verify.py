@@ -62,6 +62,8 @@ def judge(
     defined = logits.isfinite().all(1)
     predicted = logits.argmax(1)
     hit = predicted != y if target is None else predicted == target
+    if model.refuses and norm is not None and target is None:
+        hit = hit & (predicted != logits.shape[1] - 1)  # a refusal fools nobody; a refused clean row is not right
     return Verdicts(hit & defined & ~outside, ~defined | outside, outside, predicted, reach, _room(logits, y, target))
 
 

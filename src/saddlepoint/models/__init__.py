@@ -5,6 +5,7 @@ from saddlepoint.models.ensemble import ensemble as ensemble
 from saddlepoint.models.load import load_model as load_model
 from saddlepoint.models.load import zoo_card as zoo_card
 from saddlepoint.models.load import zoo_names as zoo_names
+from saddlepoint.models.negated import Negated as Negated
 from saddlepoint.models.nets import LeNet as LeNet
 from saddlepoint.models.nets import PoolCNN as PoolCNN
 from saddlepoint.models.nets import SmallCNN as SmallCNN
@@ -17,6 +18,7 @@ from saddlepoint.models.weights import save_weights as save_weights
 __all__ = [
     "Ensemble",
     "LeNet",
+    "Negated",
     "PoolCNN",
     "PreActResNet18",
     "SmallCNN",

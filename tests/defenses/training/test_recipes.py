@@ -25,7 +25,7 @@ from saddlepoint.errors import SettingError, SpecError
 
 METHODS = {
     "standard", "fgsm-mixed", "strong-adversary", "pgd", "fast", "trades", "distillation", "defensive-distillation",
-    "free", "mart",
+    "free", "mart", "rce",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from saddlepoint.defenses.training.objectives import Free as Free
 from saddlepoint.defenses.training.objectives import Mart as Mart
 from saddlepoint.defenses.training.objectives import Objective as Objective
 from saddlepoint.defenses.training.objectives import Reconstruction as Reconstruction
+from saddlepoint.defenses.training.objectives import ReversedLabelCrossEntropy as ReversedLabelCrossEntropy
 from saddlepoint.defenses.training.objectives import Standard as Standard
 from saddlepoint.defenses.training.objectives import StrongAdversary as StrongAdversary
 from saddlepoint.defenses.training.objectives import Trades as Trades
@@ -41,6 +42,7 @@ __all__ = [
     "Mart",
     "Objective",
     "Reconstruction",
+    "ReversedLabelCrossEntropy",
     "Schedule",
     "Standard",
     "StrongAdversary",

@@ -14,6 +14,7 @@ from saddlepoint.defenses.training.objectives.mart import Mart as Mart
 from saddlepoint.defenses.training.objectives.objective import Memory as Memory
 from saddlepoint.defenses.training.objectives.objective import Objective as Objective
 from saddlepoint.defenses.training.objectives.reconstruction import Reconstruction as Reconstruction
+from saddlepoint.defenses.training.objectives.reversed import ReversedLabelCrossEntropy as ReversedLabelCrossEntropy
 from saddlepoint.defenses.training.objectives.standard import Standard as Standard
 from saddlepoint.defenses.training.objectives.strong_adversary import StrongAdversary as StrongAdversary
 from saddlepoint.defenses.training.objectives.trades import Trades as Trades
@@ -31,6 +32,7 @@ __all__ = [
     "Memory",
     "Objective",
     "Reconstruction",
+    "ReversedLabelCrossEntropy",
     "Standard",
     "StrongAdversary",
     "Trades",

@@ -19,6 +19,7 @@ from saddlepoint.defenses.training.objectives import (
     Free,
     Mart,
     Objective,
+    ReversedLabelCrossEntropy,
     Standard,
     StrongAdversary,
     Trades,
@@ -37,6 +38,7 @@ KINDS: dict[str, type] = {
     "free": Free,
     "distillation": Distillation,
     "defensive-distillation": DefensiveDistillation,
+    "rce": ReversedLabelCrossEntropy,
 }
 """Every objective that a recipe may name."""
 

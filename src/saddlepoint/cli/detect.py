@@ -1,0 +1,166 @@
+"""``saddlepoint detect``."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from saddlepoint._files import write_atomic
+from saddlepoint.balls import Bounds
+from saddlepoint.cli import common, given, options, planning
+from saddlepoint.defenses.spec import load_model
+from saddlepoint.defenses.spec import transform as squeezer
+from saddlepoint.detectors import (
+    LID,
+    Confidence,
+    Detector,
+    Energy,
+    FeatureSqueezing,
+    Guarded,
+    KDensity,
+    Mahalanobis,
+    NonMaximalEntropy,
+    save_detector,
+    threshold,
+)
+from saddlepoint.errors import DataError, RecordError, SettingError, shown, unknown
+from saddlepoint.evaluation.detection import RATES, Attacked, Detection, Separation, detection
+from saddlepoint.evaluation.suites import build, needs_eps
+from saddlepoint.records import SCHEMA_VERSION
+from saddlepoint.result import Keep
+
+DETECTORS: dict[str, type] = {
+    kind.name: kind for kind in (FeatureSqueezing, KDensity, NonMaximalEntropy, Confidence, Energy, LID, Mahalanobis)
+}
+
+
+def detect(
+    ctx: typer.Context,
+    detector: Annotated[str, typer.Argument(metavar="DETECTOR", help=f"One of {', '.join(DETECTORS)}.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="zoo:NAME or py:package.module:factory.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Clean rows, neither trained on nor fitted to.")],
+    out: Annotated[Path, typer.Option(help="Folder for detection.json and the fitted detector.")],
+    attacks: Annotated[str, typer.Option(help="Comma list; `saddlepoint list` shows all.")] = "fgsm,pgd",
+    norm: options.Norm = "linf",
+    eps: Annotated[str, typer.Option(help="Radius in input units: 0.3 or 8/255; cw-l2 and its like need none.")] = "",
+    squeezers: Annotated[
+        str | None,
+        typer.Option(
+            help="Of feature-squeezing: mnist, cifar10, imagenet, fashion-mnist, photopatch10, or filters such as "
+            "'bit-depth:4 | median:2'. Default: those of DATA."
+        ),
+    ] = None,
+    fit: Annotated[str | None, typer.Option(help="Rows to fit to; default: the split train of DATA.")] = None,
+    fpr: Annotated[float, typer.Option(help="False positive rate of the threshold.")] = 0.05,
+    calibrate: Annotated[int, typer.Option(help="The last rows of DATA, for the threshold only.")] = 500,
+    rows: Annotated[int, typer.Option(help="The first rows of DATA, to be attacked.")] = 500,
+    confidence: Annotated[float, typer.Option(help="The margin that attacks are to reach, in logit units.")] = 0.0,
+    adaptive: Annotated[bool, typer.Option(help="Also attacks that know of the detector.")] = True,
+    data_dir: options.DataDir = None,
+    weights: options.Weights = None,
+    device: options.Device = None,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    config: Annotated[Path | None, given.option()] = None,
+) -> None:
+    """How well a detector tells adversarial inputs from clean ones, also those made by attacks that know of it.
+
+    Example: saddlepoint detect feature-squeezing zoo:mnist-standard mnist10k:test --eps 0.3 --out runs/squeezing
+    """
+    file = given.of(ctx)
+    if detector not in DETECTORS:
+        raise unknown("detector", detector, DETECTORS)
+    with file.at("threads"):
+        common.set_threads(threads)
+    with file.at("device"):
+        device = common.check_device(device)
+    named = common.words(attacks)
+    ball = common.balls(norm, eps)[0]
+    if len(common.balls(norm, eps)) != 1:
+        raise SettingError(f"--eps {eps!r} gives several radii; a detector is measured at one")
+    if not eps and any(map(needs_eps, named)):
+        raise SettingError("--eps is missing: the radius in input units, for example --eps 0.3 or 8/255")
+    test = planning.data_set(file, data, data_dir)
+    if rows < 1 or calibrate < 1 or rows + calibrate > len(test):
+        raise DataError(
+            f"--rows {rows} and --calibrate {calibrate} must be >= 1, and together at most {len(test)}, the rows of "
+            f"{test.name}: no row may serve both"
+        )
+    learn = planning.data_set(file, fit or f"{data.partition(':')[0]}:train", data_dir)
+    with file.at("model"):
+        loaded = load_model(model, weights=weights, device=device)
+    with file.at("squeezers"):
+        made = _made(detector, squeezers or data.partition(":")[0], loaded.bounds)
+    settings = {"confidence": str(confidence)} if confidence else {}
+    chosen = [build({"name": name, **settings}, ball, Keep.MAX_LOSS) for name in named]
+    scorer = made.fit(loaded, learn.x.to(loaded.device), learn.y.to(loaded.device))
+    limit = threshold(scorer.scores(test.x[len(test) - calibrate :].to(loaded.device)), fpr)
+    with common.telling() as tell:
+        found = detection(
+            Guarded(loaded, scorer, limit), test[:rows], chosen, adaptive=adaptive, seed=seed, progress=tell
+        )
+    about = {
+        "schema": SCHEMA_VERSION, "command": common.command_line(), "model": model, "data": test.name,
+        "fitted_to": learn.name, "calibrated_on": calibrate, "fpr": fpr, **ball.describe(), "seed": seed,
+    }  # fmt: skip
+    _write(out, {**about, **dataclasses.asdict(found)})
+    save_detector(scorer, out / "detector.safetensors", threshold=limit)
+    _tell(found, fpr, out)
+
+
+def _made(name: str, squeezers: str, bounds: Bounds) -> Detector:
+    if name != FeatureSqueezing.name:
+        made: Detector = DETECTORS[name]()
+        return made
+    joint = {"mnist10k": "mnist"}.get(squeezers, squeezers)
+    if ":" not in joint and "|" not in joint:
+        return FeatureSqueezing.joint(joint, bounds)
+    return FeatureSqueezing(tuple(squeezer(part.strip(), bounds) for part in joint.split("|")))
+
+
+def _write(out: Path, found: dict[str, object]) -> None:
+    text = json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(out / "detection.json", text.encode())
+    except OSError as error:
+        raise RecordError(f"cannot write {shown(out.name)} ({error.strerror}); choose another --out") from error
+
+
+def _tell(found: Detection, fpr: float, out: Path) -> None:
+    screen = common.console()
+    screen.print(
+        f"{found.detector}: score > {found.threshold:.6g} is refused, for a false positive rate of {fpr:.1%}\n"
+        f"clean: {found.accuracy.value:.1%} right, {found.rejected.value:.1%} refused, {found.accepted.value:.1%} "
+        f"right and not refused; {found.robust.value:.1%} of all {found.rows} rows held under every attack",
+        highlight=False,
+    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("attack", no_wrap=True)
+    for name in ("fooled", "AUC", "95 %", *(f"TPR at {rate:.0%}" for rate in RATES), "AUC failed", "AUC confident"):
+        table.add_column(name, justify="right")
+    table.add_column("fooled, not refused", justify="right")
+    for attacked in found.attacks:
+        table.add_row(*_cells(attacked))
+    screen.print(table)
+    screen.print(f"detection  {common.shown(out / 'detection.json')}", highlight=False, soft_wrap=True)
+
+
+def _cells(attacked: Attacked) -> list[Text | str]:
+    told = attacked.successful
+    total = told.rows + attacked.failed.rows
+    between = "" if told.area is None else f"{told.area.low:.3f}-{told.area.high:.3f}"
+    rates = [f"{share.value:.1%}" for share in told.tpr] or ["", ""]
+    return [
+        Text(f"{attacked.attack}{' adaptive' if attacked.adaptive else ''}"), f"{told.rows}/{total}",
+        _area(told), between, *rates, _area(attacked.failed), _area(attacked.confident),
+        f"{attacked.undetected.value:.1%}",
+    ]  # fmt: skip
+
+
+def _area(told: Separation) -> str:
+    return "" if told.area is None else f"{told.area.value:.3f}"

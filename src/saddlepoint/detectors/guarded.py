@@ -1,0 +1,98 @@
+"""A model that may refuse: a detector and its threshold as one more class."""
+
+import json
+import math
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint._typing import Batch, Labels, Logits, Mask, PerRow, is_number
+from saddlepoint.checks import check_inputs
+from saddlepoint.classifier import Classifier
+from saddlepoint.detectors._body import Body
+from saddlepoint.detectors.scorer import Look, Scorer
+from saddlepoint.errors import ArgumentTypeError, SettingError, shown
+
+
+class Screened(NamedTuple):
+    """What a guarded model says of inputs, (n,) each: the class, the score, and whether it refuses to answer."""
+
+    label: Labels
+    score: PerRow
+    rejected: Mask
+
+
+@final
+class Guarded(nn.Module):
+    """A model behind a detector, as a module with one logit more, that of the refusal.
+
+    Logits (n, k + 1): those of the model, and max_j z_j + slope (score - threshold). It is the highest exactly where
+    score > threshold. ``classifier`` is what attacks and evaluations take: an attack on it succeeds where the class is
+    another one and the input is not refused, and the losses ``fool_and_pass`` and ``fool_then_pass`` look for that.
+    Usual losses do not see the refusal; with them an attack is told of it, but does not steer by it.
+
+    One look at ``classifier`` counts as one forward pass, whatever the detector takes.
+
+    Args:
+        model: the classifier;  scorer: fitted, to this model or to another one with the same inputs.
+        threshold: above which an input is refused, see :func:`saddlepoint.detectors.threshold`.
+        slope: logit units for each unit of the score, > 0; it weighs the refusal against the class in those losses.
+
+    Raises:
+        ArgumentTypeError: if the scorer is none.
+        SettingError: if threshold or slope is no such number, or the two models have other bounds.
+
+    Source:  Carlini & Wagner 2017, arXiv:1705.07263, section 3.3.
+    Departs:  the refusal's logit is a sum, not a product, so that it is right for logits of any sign.
+    """
+
+    threshold: Tensor
+    about: Tensor
+
+    def __init__(self, model: Classifier, scorer: Scorer, threshold: float, *, slope: float = 1.0) -> None:
+        super().__init__()
+        if not isinstance(scorer, Scorer):
+            raise ArgumentTypeError(f"scorer is {type(scorer).__name__}; give a fitted one: detector.fit(model, x, y)")
+        if not is_number(threshold) or not math.isfinite(threshold):
+            raise SettingError(f"threshold={shown(threshold)} must be a finite number, in units of the score")
+        if not is_number(slope) or not 0 < slope < math.inf:
+            raise SettingError(f"slope={shown(slope)} must be a finite number > 0")
+        if scorer.model.bounds != model.bounds:
+            raise SettingError(f"the scorer has the bounds {scorer.model.bounds}, the model {model.bounds}")
+        self.scorer, self.slope = scorer, slope
+        self.own = None if scorer.model.module is model.module else Body(model)
+        about = json.dumps([scorer.name, scorer.settings(), slope]).encode()  # buffers, and so in the fingerprint
+        self.register_buffer("about", torch.tensor(list(about), dtype=torch.uint8, device=model.device))
+        self.register_buffer("threshold", torch.tensor(threshold, dtype=torch.float64, device=model.device))
+        self.classifier = Classifier(self, bounds=model.bounds, device=model.device, refuses=True)
+
+    def forward(self, x: Batch) -> Logits:
+        """Logits (n, k + 1) of inputs (n, *f) in the box; the last is that of the refusal."""
+        logits, score = self.look(x)
+        excess = score.double() - self.threshold
+        top = logits.amax(1)
+        refusal = top + (self.slope * excess).to(logits.dtype)
+        least = torch.nextafter(top.detach(), torch.full_like(top, torch.inf))  # where rounding would hide it
+        short = torch.where(excess > 0, (least - refusal.detach()).clamp_min(0), 0)
+        return torch.cat([logits, (refusal + short)[:, None]], 1)
+
+    def look(self, x: Batch) -> Look:
+        """Logits (n, k) of the model, and scores (n,)."""
+        logits, score = self.scorer.look(x)
+        return Look(logits if self.own is None else self.own(x), score)
+
+    def screen(self, x: Batch, *, batch_size: int = 512) -> Screened:
+        """The class, the score, and whether it is refused, for inputs (n, *f); the class is told also where it is.
+
+        Raises:  InputError for inputs outside the bounds.
+        """
+        x = check_inputs(self.classifier, x)
+        labels, scores = [x.new_zeros(0, dtype=torch.int64)], [x.new_zeros(0)]
+        with torch.no_grad(), self.classifier.frozen():
+            for part in x.split(batch_size) if len(x) else ():
+                logits, score = self.look(part)
+                labels.append(logits.argmax(1))
+                scores.append(score)
+        score = torch.cat(scores)
+        return Screened(torch.cat(labels), score, score > self.threshold)
