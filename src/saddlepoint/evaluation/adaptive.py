@@ -133,8 +133,9 @@ def _whole(attack: Any) -> Any:  # noqa: ANN401 (of the same class)
     """The attack, or the one inside it, on every row to the end."""
     if isinstance(attack, IterativeAttack):
         return replace(attack, keep=Keep.MAX_LOSS) if attack.keep is Keep.FIRST_SUCCESS else attack
-    inside = getattr(attack, "attack", None)
-    return replace(attack, attack=_whole(inside)) if is_dataclass(attack) and inside is not None else attack
+    if not is_dataclass(attack) or isinstance(attack, type) or not hasattr(attack, "attack"):
+        return attack
+    return replace(attack, attack=_whole(attack.attack))
 
 
 def _averages(attack: object) -> bool:
