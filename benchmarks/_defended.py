@@ -29,6 +29,7 @@ from saddlepoint.models import SmallCNN, load_weights, save_weights
 from saddlepoint.records import NUMERICS_VERSION
 
 EPS, LEVELS, CONTRACTION = 0.1, 16, 0.1
+WARMUP = 0.4  # without it a net on codes may not begin to learn
 BLOCKS = ["softmax", "mean", "conv"]
 PGD7 = PGD(ball=sp.Linf(EPS), steps=7, step_size=EPS / 4)
 
@@ -85,7 +86,7 @@ class Nets:
         def objective(net):
             if not trained:
                 return Standard()
-            return Adversarial(attack=LSPGA(ball=sp.Linf(EPS), encoder=net[0], steps=7))
+            return Adversarial(attack=LSPGA(ball=sp.Linf(EPS), encoder=net[0], steps=7), warmup=WARMUP)
 
         def make():
             return nn.Sequential(Thermometer(LEVELS), SmallCNN(channels=LEVELS))
@@ -105,7 +106,7 @@ class Nets:
         def make():
             return nn.Sequential(before.requires_grad_(False), SmallCNN())
 
-        return Defended(*self.kept("autoencoder pgd", make, lambda _: Adversarial(attack=PGD7)))
+        return Defended(*self.kept("autoencoder pgd", make, lambda _: Adversarial(attack=PGD7, warmup=WARMUP)))
 
     def contractive(self):
         penalty = ContractivePenalty(objective=Standard(), weight=CONTRACTION)
