@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from saddlepoint import _tensors
 from saddlepoint.attacks import PGD
 from saddlepoint.balls import Linf
 from saddlepoint.defenses.training import Adversarial, Schedule, checkpoint, fit
@@ -74,7 +75,7 @@ def test_it_is_written_every_half_minute_only(make_net, batch, tmp_path, monkeyp
     clock = iter(range(0, 1000, 7))  # seconds: one look at the clock a batch, two where the file is written
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     written = []
-    monkeypatch.setattr(checkpoint, "write_atomic", lambda path, content: written.append(path))
+    monkeypatch.setattr(_tensors, "write_atomic", lambda path, content: written.append(path))
     train(make_net(), batch, tmp_path / "net.checkpoint")
     assert len(written) == 2
 
