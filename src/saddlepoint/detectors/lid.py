@@ -30,7 +30,7 @@ def local_dimension(points: Tensor, reference: Tensor, k: int, *, skip: int = 0)
 
     >>> line = torch.arange(100.0)[:, None]
     >>> round(local_dimension(line[:1], line, 20, skip=1).item(), 1)
-    1.2
+    1.1
     """
     near = squared_distances(points.double(), reference.double()).topk(k + skip, 1, largest=False, sorted=True).values
     near = near[:, skip:]

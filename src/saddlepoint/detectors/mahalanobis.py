@@ -31,7 +31,7 @@ def distance(features: Tensor, means: Tensor, root: Tensor) -> PerRow:
     """
     apart = (features[:, None] - means).flatten(0, 1)
     white: Tensor = torch.linalg.solve_triangular(root, apart.mT, upper=False)
-    return white.square().sum(0).unflatten(0, (-1, len(means))).amin(1)
+    return white.square().sum(0).view(-1, len(means)).amin(1)
 
 
 @final

@@ -67,7 +67,7 @@ class Squeezed(Scorer):
         """Logits (1 + squeezers, n, k) of the inputs as they are, and behind each squeezer."""
         every = torch.cat([x, *(stage(x) for stage in self.stages)])
         logits: Tensor = self.body(every)
-        return logits.unflatten(0, (1 + len(self.squeezers), -1))
+        return logits.view(1 + len(self.squeezers), -1, logits.shape[1])
 
     def settings(self) -> dict[str, Any]:
         return {"squeezers": [_told(squeezer) for squeezer in self.squeezers]}

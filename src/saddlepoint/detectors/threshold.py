@@ -31,6 +31,7 @@ def threshold(scores: Tensor, fpr: float, *, rule: str = "expected") -> float:
     Source:  Vovk, Gammerman & Shafer 2005, conformal prediction; "published": Xu, Evans & Qi 2018, arXiv:1704.01155, as
         in the authors' code.
 
+    >>> import torch
     >>> threshold(torch.arange(1.0, 101), 0.05), threshold(torch.arange(1.0, 101), 0.05, rule="published")
     (96.0, 95.0)
     """
