@@ -34,7 +34,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 _OURS = ("ball", "keep")  # set by the evaluation
 _BISECT = "-bisect"
 _FEW = 16  # numbers of a tensor that are told one by one
-_FILES = {"advgan": library.AdvGANAttack, "universal": library.Universal}  # fitted, and named with a file: KIND:PATH
+_FILES: dict[str, type[library.AdvGANAttack | library.Universal]] = {
+    "advgan": library.AdvGANAttack,
+    "universal": library.Universal,
+}  # fitted, and named with a file: KIND:PATH
 
 
 def attack_classes() -> dict[str, type[IterativeAttack[Any]]]:
@@ -184,7 +187,7 @@ def _loaded(given: Mapping[str, Any], ball: Ball) -> Attack:
     if odd := next((str(key) for key in given if key != "name"), None):
         raise SpecError(f"{given['name']} has no setting {odd!r}: it was fitted, and is applied as it is")
     kind, _, path = given["name"].partition(":")
-    found = _FILES[kind].load(path)
+    found: library.AdvGANAttack | library.Universal = _FILES[kind].load(path)
     if found.ball != ball:
         raise SettingError(
             f"{given['name']} was fitted for {found.ball!r}, not for {ball!r}; give it its own norm and eps"
