@@ -40,7 +40,7 @@ demo: .venv/.cli ## Attack two digit classifiers and write a report (about a min
 	$(BIN)/saddlepoint evaluate zoo:mnist-standard zoo:mnist-pgd mnist10k:test --norm linf --eps 0.3 --rows 500 --threads 1 --out runs/demo
 
 test: .venv/.dev ## Run the tests, without the slow ones and those for a GPU
-	$(PYTEST)
+	$(PYTEST) --numprocesses auto
 
 test-slow: .venv/.peers ## Run the slow tests, some of them against other libraries
 	$(PYTEST) -m 'slow and not gpu'
