@@ -51,7 +51,7 @@ def test_the_picture_is_there_small_and_described(name):
 
 
 def test_no_picture_is_left_over(script):
-    assert {file.stem for file in FOLDER.iterdir()} == {*script.asked(), *script.COLOURS, "gallery"}
+    assert {file.stem for file in FOLDER.iterdir()} == {*script.asked(), *script.COLOURS, "advgan", "gallery"}
 
 
 def test_every_attack_is_drawn(script):
