@@ -70,6 +70,8 @@ zoo: .venv/.cli ## Train the embedded models again (over an hour; fashion-mnist 
 	$(BIN)/saddlepoint train pgd --data fashion-mnist --epochs 20 --threads 1 --out src/saddlepoint/models/zoo/fashion-pgd.safetensors
 	$(BIN)/saddlepoint train standard --data photopatch10 --net PoolCNN --epochs 30 --threads 1 --out src/saddlepoint/models/zoo/photopatch-standard.safetensors
 	$(BIN)/saddlepoint train pgd --data photopatch10 --net PoolCNN --threads 1 --out src/saddlepoint/models/zoo/photopatch-pgd.safetensors
+	$(BIN)/saddlepoint train rce --threads 1 --out src/saddlepoint/models/zoo/mnist-rce.safetensors
+	$(BIN)/saddlepoint train rce --data fashion-mnist --threads 1 --out src/saddlepoint/models/zoo/fashion-rce.safetensors
 
 pictures: .venv/.dev ## Draw what each attack and each filter does, for the documentation (a few minutes; goes on where it was)
 	$(BIN)/python docs/_pictures/attacks.py
