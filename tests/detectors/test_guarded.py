@@ -8,7 +8,8 @@ from saddlepoint import Classifier, Linf
 from saddlepoint.attacks import CWL2, PGD
 from saddlepoint.detectors import Confidence, FeatureSqueezing, Guarded, KDensity, threshold
 from saddlepoint.detectors.squeezing import Squeezed
-from saddlepoint.errors import SettingError
+from saddlepoint.errors import DataError, InputError, SettingError, SpecError
+from saddlepoint.evaluation.targets import choose
 from saddlepoint.evaluation.verify import judge
 from saddlepoint.losses import cross_entropy, fool_and_pass, fool_then_pass, margin
 
@@ -126,6 +127,27 @@ def test_an_evaluation_counts_refused_clean_rows_as_wrong_and_refused_points_as_
     result = PGD(ball=Linf(0.1), steps=5, random_start=False)(guarded.classifier, x, y)
     held = ~found.rejected & ~result.success
     assert run.robust_accuracy == pytest.approx(held.double().mean().item())
+
+
+def test_the_index_of_the_refusal_is_no_class(guarded, rows):
+    x, y = (part[:20] for part in rows)
+    refusal = torch.full_like(y, 3)
+    attack = PGD(ball=Linf(0.1), steps=2)
+    with pytest.raises(InputError, match=r"y holds 3, which stands for the refusal; the model's classes are 0 to 2"):
+        attack(guarded.classifier, x, refusal)
+    with pytest.raises(InputError, match=r"target holds 3, which stands for the refusal"):
+        attack(guarded.classifier, x, y, target=refusal)
+    with pytest.raises(DataError, match=r"run up to class 3, .* has classes 0 to 2"):
+        sp.evaluate(guarded.classifier, (x, refusal), ball=Linf(0.1), attacks=[attack])
+    with pytest.raises(SpecError, match=r"a class of the model, 0 to 2"):
+        sp.evaluate(guarded.classifier, (x, y), ball=Linf(0.1), attacks=[attack], target="3")
+
+
+@pytest.mark.parametrize("spec", ["random", "least-likely"])
+def test_no_target_is_the_refusal(guarded, rows, spec):
+    x, y = rows
+    target = choose(spec, guarded.classifier, x, y, sp.Noise(0).at(torch.arange(len(x))))
+    assert set(target.tolist()) == {0, 1, 2}
 
 
 def test_settings_that_mean_nothing_are_refused(model, rows):
