@@ -1,6 +1,6 @@
 import pytest
 import torch
-from detected import Rounded, Scaled, net_of
+from detected import Mirrored, Rounded, Scaled, net_of
 from torch import nn
 
 import saddlepoint as sp
@@ -71,6 +71,42 @@ def test_carlini_and_wagner_takes_the_losses_of_a_model_that_may_refuse(guarded,
     found = guarded.screen(result.x)
     assert result.success.double().mean() > 0.8
     assert not bool((found.rejected & result.success).any())
+
+
+@pytest.mark.parametrize("kind", ["squeezing", "density"])
+def test_who_pursues_clean_scores_gets_them(model, rows, kind):
+    x, y = rows
+    scorer = Squeezed(model, (Scaled(0.9), Rounded())) if kind == "squeezing" else KDensity().fit(model, x, y)
+    guarded = Guarded(model, scorer, threshold(scorer.scores(x), 0.1))
+    middle = scorer.scores(x).median().item()
+    result = CWL2(steps=200, search_steps=4, step_size=0.05, const=1.0, loss=fool_and_pass)(
+        guarded.pursued(middle), x[:40], y[:40]
+    )
+    found = guarded.screen(result.x)
+    there = (found.label != y[:40]) & (found.score <= middle * (1 + 1e-4) + 1e-6)
+    assert there.double().mean() > 0.8
+
+
+def test_a_pursuit_has_a_gradient_where_the_softmax_is_saturated(rows):
+    model = Classifier(net_of(scale=1e3).eval())
+    x, scorer = rows[0], Squeezed(model, (Mirrored(),)).eval()
+    guarded = Guarded(model, scorer, 0.1)
+    point = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(guarded.look(point).score.sum(), point)
+    stuck = x[(slope.abs().amax(1) < 1e-6) & (scorer.scores(x) > 1)].requires_grad_()
+    assert len(stuck) > 50
+    y = model.predict(stuck.detach())
+    loss = fool_and_pass(guarded.pursued(0.01).logits(stuck), y, None)
+    (grad,) = torch.autograd.grad(loss.sum(), stuck)
+    assert (grad.abs().sum(1) > 1).all()
+
+
+def test_a_pursuit_goes_for_a_score(model, rows):
+    guarded = Guarded(model, Squeezed(model, (Scaled(0.9),)), 0.1)
+    with pytest.raises(SettingError, match=r"below=0 must be a finite score > 0"):
+        guarded.pursued(0)
+    with pytest.raises(SettingError, match=r"slope=-1 must be a finite number > 0"):
+        guarded.pursued(0.1, slope=-1)
 
 
 def test_a_targeted_attack_reaches_its_class_unrefused(guarded, rows):
