@@ -282,7 +282,7 @@ def diagnose(
     for name, each in models.items():
         looked = each.uncounted()
         looked.predict(found.x[:1])
-        asked.check_labels(found, name, looked.num_classes or 0)
+        asked.check_labels(found, name, looked.answers)
     return diagnostics.conclude(diagnostics.measure(model, found, ball, rows=rows, seed=seed, twin=twin))
 
 

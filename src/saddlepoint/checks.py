@@ -108,9 +108,14 @@ def check_rows(noise: Noise, x0: Batch) -> Labels:
     return noise.rows.to(x0.device)
 
 
-def check_classes(logits: Logits, **labels: Labels | None) -> None:
-    """Refuse a class that the model does not have."""
+def check_classes(logits: Logits, *, refuses: bool = False, **labels: Labels | None) -> None:
+    """Refuse a class that the model does not have; that of a refusal is none."""
     for name, values in labels.items():
+        if refuses and values is not None and bool((values == logits.shape[1] - 1).any()):
+            raise InputError(
+                f"{name} holds {logits.shape[1] - 1}, which stands for the refusal; the model's classes are 0 to "
+                f"{logits.shape[1] - 2}"
+            )
         if values is not None and not bool(((values >= 0) & (values < logits.shape[1])).all()):
             raise InputError(
                 f"{name} holds class {int(values.min())} to {int(values.max())}; "

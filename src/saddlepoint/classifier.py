@@ -102,6 +102,11 @@ class Classifier:
         if self.std is not None and not bool(((self.std > 0) & self.std.isfinite()).all()):
             raise SettingError(f"std={shown(std)} must be positive and finite in every channel")
 
+    @property
+    def answers(self) -> int:
+        """The number of classes that can be answered: without that of a refusal; 0 before the first forward pass."""
+        return self.num_classes - self.refuses if self.num_classes else 0
+
     def logits(self, x: Batch) -> Logits:
         """Logits (n, k) of a batch (n, *f) in the box, differentiable in x, in its precision; the mean over the draws.
 

@@ -232,7 +232,8 @@ class Problem:
         """Ask the model once more about exactly the points that are returned; call it on the problem as opened."""
 
         def loss(logits: Logits, y: Labels, target: Labels | None) -> PerRow:
-            check_classes(logits, y=y, target=target)  # no point was looked at if there was no step, or no budget
+            # no point was looked at if there was no step, or no budget
+            check_classes(logits, refuses=self.model.refuses, y=y, target=target)
             return self.loss(logits, y, target)
 
         with drawing(self.noise.child("verification")):  # on draws that the attack has not seen
@@ -246,7 +247,7 @@ class Problem:
             samples = self.model.samples(x)
         self.record.count(forwards=draws)
         if self.record.forwards <= 2 * draws:  # the first look, also where a pass before it asked for the labels
-            check_classes(samples[0], y=self.y, target=self.target, aim=self.aim)
+            check_classes(samples[0], refuses=self.model.refuses, y=self.y, target=self.target, aim=self.aim)
         return samples
 
     def _afford(self, *, forwards: int | Tensor = 0, backwards: int = 0) -> None:

@@ -20,7 +20,12 @@ def test_a_detector_is_fitted_measured_and_kept(tmp_path):
     assert "fgsm adaptive" in said.stdout
     found = json.loads((tmp_path / "detection.json").read_text())
     assert (found["rows"], found["calibrated_on"], found["fpr"], found["eps"]) == (20, 50, 0.05, 0.3)
-    assert [each["adaptive"] for each in found["attacks"]] == [False, True]
+    assert [each["adaptive"] for each in found["attacks"]] == [False, True, True]
+    assert [each["below"] for each in found["attacks"]][:2] == [None, None]
+    assert 0 < found["attacks"][2]["below"] < found["threshold"]
+    page = (tmp_path / "report.html").read_text()
+    assert "fgsm adaptive, below" in page
+    assert str(tmp_path) not in page
     assert found["attacks"][0]["successful"]["area"]["value"] > 0.8
     assert [each["name"] for each in found["settings"]["squeezers"]] == ["bit-depth", "median"]
     loaded = load_detector(tmp_path / "detector.safetensors", load_model("zoo:mnist-standard"))
@@ -33,6 +38,7 @@ def test_squeezers_can_be_named(tmp_path):
     found = json.loads((tmp_path / "detection.json").read_text())
     assert found["settings"]["squeezers"][0]["depth"] == 2
     assert len(found["attacks"]) == 1
+    assert (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from detected import Rounded, Scaled, net_of
+from detected import Mirrored, Rounded, Scaled, net_of
 from torch import nn
 
 import saddlepoint as sp
@@ -8,7 +8,8 @@ from saddlepoint import Classifier, Linf
 from saddlepoint.attacks import CWL2, PGD
 from saddlepoint.detectors import Confidence, FeatureSqueezing, Guarded, KDensity, threshold
 from saddlepoint.detectors.squeezing import Squeezed
-from saddlepoint.errors import SettingError
+from saddlepoint.errors import DataError, InputError, SettingError, SpecError
+from saddlepoint.evaluation.targets import choose
 from saddlepoint.evaluation.verify import judge
 from saddlepoint.losses import cross_entropy, fool_and_pass, fool_then_pass, margin
 
@@ -72,6 +73,42 @@ def test_carlini_and_wagner_takes_the_losses_of_a_model_that_may_refuse(guarded,
     assert not bool((found.rejected & result.success).any())
 
 
+@pytest.mark.parametrize("kind", ["squeezing", "density"])
+def test_who_pursues_clean_scores_gets_them(model, rows, kind):
+    x, y = rows
+    scorer = Squeezed(model, (Scaled(0.9), Rounded())) if kind == "squeezing" else KDensity().fit(model, x, y)
+    guarded = Guarded(model, scorer, threshold(scorer.scores(x), 0.1))
+    middle = scorer.scores(x).median().item()
+    result = CWL2(steps=200, search_steps=4, step_size=0.05, const=1.0, loss=fool_and_pass)(
+        guarded.pursued(middle), x[:40], y[:40]
+    )
+    found = guarded.screen(result.x)
+    there = (found.label != y[:40]) & (found.score <= middle * (1 + 1e-4) + 1e-6)
+    assert there.double().mean() > 0.8
+
+
+def test_a_pursuit_has_a_gradient_where_the_softmax_is_saturated(rows):
+    model = Classifier(net_of(scale=1e3).eval())
+    x, scorer = rows[0], Squeezed(model, (Mirrored(),)).eval()
+    guarded = Guarded(model, scorer, 0.1)
+    point = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(guarded.look(point).score.sum(), point)
+    stuck = x[(slope.abs().amax(1) < 1e-6) & (scorer.scores(x) > 1)].requires_grad_()
+    assert len(stuck) > 50
+    y = model.predict(stuck.detach())
+    loss = fool_and_pass(guarded.pursued(0.01).logits(stuck), y, None)
+    (grad,) = torch.autograd.grad(loss.sum(), stuck)
+    assert (grad.abs().sum(1) > 1).all()
+
+
+def test_a_pursuit_goes_for_a_score(model, rows):
+    guarded = Guarded(model, Squeezed(model, (Scaled(0.9),)), 0.1)
+    with pytest.raises(SettingError, match=r"below=0 must be a finite score > 0"):
+        guarded.pursued(0)
+    with pytest.raises(SettingError, match=r"slope=-1 must be a finite number > 0"):
+        guarded.pursued(0.1, slope=-1)
+
+
 def test_a_targeted_attack_reaches_its_class_unrefused(guarded, rows):
     x, y = rows
     target = (y + 1) % 3
@@ -126,6 +163,27 @@ def test_an_evaluation_counts_refused_clean_rows_as_wrong_and_refused_points_as_
     result = PGD(ball=Linf(0.1), steps=5, random_start=False)(guarded.classifier, x, y)
     held = ~found.rejected & ~result.success
     assert run.robust_accuracy == pytest.approx(held.double().mean().item())
+
+
+def test_the_index_of_the_refusal_is_no_class(guarded, rows):
+    x, y = (part[:20] for part in rows)
+    refusal = torch.full_like(y, 3)
+    attack = PGD(ball=Linf(0.1), steps=2)
+    with pytest.raises(InputError, match=r"y holds 3, which stands for the refusal; the model's classes are 0 to 2"):
+        attack(guarded.classifier, x, refusal)
+    with pytest.raises(InputError, match=r"target holds 3, which stands for the refusal"):
+        attack(guarded.classifier, x, y, target=refusal)
+    with pytest.raises(DataError, match=r"run up to class 3, .* has classes 0 to 2"):
+        sp.evaluate(guarded.classifier, (x, refusal), ball=Linf(0.1), attacks=[attack])
+    with pytest.raises(SpecError, match=r"a class of the model, 0 to 2"):
+        sp.evaluate(guarded.classifier, (x, y), ball=Linf(0.1), attacks=[attack], target="3")
+
+
+@pytest.mark.parametrize("spec", ["random", "least-likely"])
+def test_no_target_is_the_refusal(guarded, rows, spec):
+    x, y = rows
+    target = choose(spec, guarded.classifier, x, y, sp.Noise(0).at(torch.arange(len(x))))
+    assert set(target.tolist()) == {0, 1, 2}
 
 
 def test_settings_that_mean_nothing_are_refused(model, rows):

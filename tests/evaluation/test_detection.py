@@ -64,8 +64,10 @@ def test_every_row_is_counted_where_it_belongs(guarded):
     assert found.accuracy.count == 73
     assert found.rejected.count == clean.rejected.sum()
     assert found.accepted.count == (right & ~clean.rejected).sum()
-    plain, adaptive = found.attacks
-    assert (plain.adaptive, adaptive.adaptive) == (False, True)
+    plain, adaptive, pursuing = found.attacks
+    assert [each.adaptive for each in found.attacks] == [False, True, True]
+    assert adaptive.below is None
+    assert pursuing.below == clean.score[7:].median()
     result = attack(guarded.scorer.model, data.x[7:], data.y[7:])
     points = guarded.screen(result.x)
     assert plain.successful.rows == result.success.sum()
@@ -94,7 +96,7 @@ def test_attacks_that_fool_nothing_leave_groups_empty(guarded):
 
 def test_attacks_without_gradients_can_know_of_the_detector_too(guarded):
     found = detection(guarded, data_of(guarded, 30), [Square(ball=Linf(0.1), steps=20)])
-    assert [each.adaptive for each in found.attacks] == [False, True]
+    assert [each.adaptive for each in found.attacks] == [False, True, True]
 
 
 def test_there_must_be_a_row_that_is_right(guarded):

@@ -31,6 +31,7 @@ from saddlepoint.errors import DataError, RecordError, SettingError, shown, unkn
 from saddlepoint.evaluation.detection import RATES, Attacked, Detection, Separation, detection
 from saddlepoint.evaluation.suites import build, needs_eps
 from saddlepoint.records import SCHEMA_VERSION
+from saddlepoint.report.detection import name, write
 from saddlepoint.result import Keep
 
 DETECTORS: dict[str, type] = {
@@ -43,7 +44,7 @@ def detect(
     detector: Annotated[str, typer.Argument(metavar="DETECTOR", help=f"One of {', '.join(DETECTORS)}.")],
     model: Annotated[str, typer.Argument(metavar="MODEL", help="zoo:NAME or py:package.module:factory.")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="Clean rows, neither trained on nor fitted to.")],
-    out: Annotated[Path, typer.Option(help="Folder for detection.json and the fitted detector.")],
+    out: Annotated[Path, typer.Option(help="Folder for detection.json, report.html and the fitted detector.")],
     attacks: Annotated[str, typer.Option(help="Comma list; `saddlepoint list` shows all.")] = "fgsm,pgd",
     norm: options.Norm = "linf",
     eps: Annotated[str, typer.Option(help="Radius in input units: 0.3 or 8/255; cw-l2 and its like need none.")] = "",
@@ -96,7 +97,7 @@ def detect(
     with file.at("squeezers"):
         made = _made(detector, squeezers or data.partition(":")[0], loaded.bounds)
     settings = {"confidence": str(confidence)} if confidence else {}
-    chosen = [build({"name": name, **settings}, ball, Keep.MAX_LOSS) for name in named]
+    chosen = [build({"name": each, **settings}, ball, Keep.MAX_LOSS) for each in named]
     scorer = made.fit(loaded, learn.x.to(loaded.device), learn.y.to(loaded.device))
     limit = threshold(scorer.scores(test.x[len(test) - calibrate :].to(loaded.device)), fpr)
     with common.telling() as tell:
@@ -107,14 +108,16 @@ def detect(
         "schema": SCHEMA_VERSION, "command": common.command_line(), "model": model, "data": test.name,
         "fitted_to": learn.name, "calibrated_on": calibrate, "fpr": fpr, **ball.describe(), "seed": seed,
     }  # fmt: skip
-    _write(out, {**about, **dataclasses.asdict(found)})
+    told = {**about, **dataclasses.asdict(found)}
+    _write(out, told)
+    write(told, out / "report.html")
     save_detector(scorer, out / "detector.safetensors", threshold=limit)
     _tell(found, fpr, out)
 
 
-def _made(name: str, squeezers: str, bounds: Bounds) -> Detector:
-    if name != FeatureSqueezing.name:
-        made: Detector = DETECTORS[name]()
+def _made(kind: str, squeezers: str, bounds: Bounds) -> Detector:
+    if kind != FeatureSqueezing.name:
+        made: Detector = DETECTORS[kind]()
         return made
     joint = {"mnist10k": "mnist"}.get(squeezers, squeezers)
     if ":" not in joint and "|" not in joint:
@@ -141,13 +144,13 @@ def _tell(found: Detection, fpr: float, out: Path) -> None:
     )
     table = Table(box=None, pad_edge=False)
     table.add_column("attack", no_wrap=True)
-    for name in ("fooled", "AUC", "95 %", *(f"TPR at {rate:.0%}" for rate in RATES), "AUC failed", "AUC confident"):
-        table.add_column(name, justify="right")
+    for head in ("fooled", "AUC", "95 %", *(f"TPR at {rate:.0%}" for rate in RATES), "AUC failed", "AUC confident"):
+        table.add_column(head, justify="right")
     table.add_column("fooled, not refused", justify="right")
     for attacked in found.attacks:
         table.add_row(*_cells(attacked))
     screen.print(table)
-    screen.print(f"detection  {common.shown(out / 'detection.json')}", highlight=False, soft_wrap=True)
+    screen.print(f"report  {common.shown(out / 'report.html')}", highlight=False, soft_wrap=True)
 
 
 def _cells(attacked: Attacked) -> list[Text | str]:
@@ -156,7 +159,7 @@ def _cells(attacked: Attacked) -> list[Text | str]:
     between = "" if told.area is None else f"{told.area.low:.3f}-{told.area.high:.3f}"
     rates = [f"{share.value:.1%}" for share in told.tpr] or ["", ""]
     return [
-        Text(f"{attacked.attack}{' adaptive' if attacked.adaptive else ''}"), f"{told.rows}/{total}",
+        Text(name(attacked.attack, attacked.adaptive, attacked.below)), f"{told.rows}/{total}",
         _area(told), between, *rates, _area(attacked.failed), _area(attacked.confident),
         f"{attacked.undetected.value:.1%}",
     ]  # fmt: skip

@@ -77,6 +77,31 @@ class Guarded(nn.Module):
         short = torch.where(excess > 0, (least - refusal.detach()).clamp_min(0), 0)
         return torch.cat([logits, (refusal + short)[:, None]], 1)
 
+    def pursued(self, below: float, *, slope: float = 0.5) -> Classifier:
+        """What an attacker climbs who wants a score as low as that of clean inputs, not just below the threshold.
+
+        Logits (n, k + 1) as those of ``classifier``, made of :meth:`Scorer.pursuit`: the refusal is max_j z_j + slope
+        (score - below), or slope log(score / below) for scores that span orders of magnitude. Attack it by
+        ``fool_and_pass``, then ask :meth:`screen` about the points: it has gradients where the guarded model has none,
+        and what succeeds on it need not succeed there.
+
+        Args:
+            below: a score of clean inputs, such as their median: with it, the area under the ROC curve falls to 1/2.
+            slope: < 1, or an attack would not leave its class, on the way out of which the score rises.
+
+        Raises:  SettingError if one is no such number.
+
+        Source:  He, Wei, Chen, Carlini & Song 2017, arXiv:1706.04701, section 4: every squeezed input is to be fooled.
+        Departs:  the lowest log-odds over all of them, and the logarithm of the score.
+        """
+        least = 0 if self.scorer.ratio else -math.inf
+        if not is_number(below) or not least < below < math.inf:
+            raise SettingError(f"below={shown(below)} must be a finite score{' > 0' if self.scorer.ratio else ''}")
+        if not is_number(slope) or not 0 < slope < math.inf:
+            raise SettingError(f"slope={shown(slope)} must be a finite number > 0")
+        pursued = _Pursued(self.scorer, below, slope)
+        return Classifier(pursued, bounds=self.classifier.bounds, device=self.classifier.device, refuses=True)
+
     def look(self, x: Batch) -> Look:
         """Logits (n, k) of the model, and scores (n,)."""
         logits, score = self.scorer.look(x)
@@ -96,3 +121,18 @@ class Guarded(nn.Module):
                 scores.append(score)
         score = torch.cat(scores)
         return Screened(torch.cat(labels), score, score > self.threshold)
+
+
+@final
+class _Pursued(nn.Module):
+    """A guarded model as one climbs it."""
+
+    def __init__(self, scorer: Scorer, below: float, slope: float) -> None:
+        super().__init__()
+        self.scorer, self.below, self.slope = scorer, below, slope
+
+    def forward(self, x: Batch) -> Logits:
+        logits, score = self.scorer.pursuit(x)
+        excess = score.double() - (math.log(self.below) if self.scorer.ratio else self.below)
+        refusal = logits.amax(1) + (self.slope * excess).to(logits.dtype)
+        return torch.cat([logits, refusal[:, None]], 1)

@@ -29,6 +29,8 @@ class Scorer(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    ratio: ClassVar[bool] = False
+    """Whether scores are >= 0 and span orders of magnitude: who lowers them follows their logarithm."""
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
@@ -38,6 +40,14 @@ class Scorer(nn.Module, ABC):
     @abstractmethod
     def look(self, x: Batch) -> Look:
         """Logits and scores of inputs (n, *f) in the box, with their graph, in the mode that the module is in."""
+
+    def pursuit(self, x: Batch) -> Look:
+        """What an attacker climbs in place of :meth:`look`: a score with a gradient where that one has none.
+
+        The score is its logarithm if it is a ``ratio``. The points are judged by :meth:`look`: these logits need not be
+        highest for the same class.
+        """
+        return self.look(x)
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Feature squeezing: how much a prediction changes when the input is made simpler."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Self, final
 
 import torch
@@ -13,11 +15,12 @@ from saddlepoint.balls import Bounds
 from saddlepoint.bpda import Stage
 from saddlepoint.checks import check_classes
 from saddlepoint.classifier import Classifier
-from saddlepoint.defenses.transforms import TRANSFORMS, Transform
+from saddlepoint.defenses.transforms import TRANSFORMS, BitDepth, Transform
 from saddlepoint.detectors._body import checked_rows
 from saddlepoint.detectors.scorer import Look, Scorer
 from saddlepoint.errors import ArgumentTypeError, DetectorWarning, SettingError, SpecError, shown, unknown
 
+_LEAST = 1e-30  # of a score whose logarithm is taken
 _MOST_SPOILT = 0.1  # of the clean accuracy, by one squeezer alone
 
 _MEDIAN = {"name": "median", "height": 2}
@@ -49,23 +52,37 @@ class Squeezed(Scorer):
     """
 
     name: ClassVar[str] = "feature-squeezing"
+    ratio: ClassVar[bool] = True
 
     def __init__(self, model: Classifier, squeezers: Sequence[Transform | Mapping[str, Any]]) -> None:
         super().__init__(model)
         made = [s if isinstance(s, Transform) else transform(s, model.bounds) for s in squeezers]
         self.squeezers = tuple(made)
         self.stages = nn.ModuleList(map(Stage, made))  # each with what stands for its gradient
+        self.steep = nn.ModuleList(Stage(s, partial(_steps, s) if _rounds(s) else None) for s in made)
 
     def look(self, x: Batch) -> Look:
         """All squeezed inputs go through the model in one pass of k + 1 times the rows."""
         logits = self.squeezed(x)
-        shares = logits.double().softmax(2)  # clean scores of a confident net lie near 1e-3
-        change = (shares[1:] - shares[:1]).abs().sum(2)
-        return Look(logits[0], change.amax(0).to(x.dtype))
+        return Look(logits[0], _change(logits).to(x.dtype))
 
-    def squeezed(self, x: Batch) -> Tensor:
-        """Logits (1 + squeezers, n, k) of the inputs as they are, and behind each squeezer."""
-        every = torch.cat([x, *(stage(x) for stage in self.stages)])
+    def pursuit(self, x: Batch) -> Look:
+        """Log-odds of each class where they are lowest, over the input and all that is squeezed from it.
+
+        One class must win everywhere, so that every branch pulls, also where the softmax of another one is saturated.
+        The gradient of rounding is large between the levels, where a small step changes much.
+        """
+        logits = self.squeezed(x, steep=True)
+        odds = _odds(logits).amin(0)
+        nowhere = (-odds.amax(1)).clamp_min(0)  # no class wins everywhere: one has to, and this is how far it is off
+        return Look(odds, _change(logits).clamp_min(_LEAST).log() + 2 * nowhere)
+
+    def squeezed(self, x: Batch, *, steep: bool = False) -> Tensor:
+        """Logits (1 + squeezers, n, k) of the inputs as they are, and behind each squeezer.
+
+        Args:  steep: whether what stands for the gradient of rounding is large between the levels.
+        """
+        every = torch.cat([x, *(stage(x) for stage in (self.steep if steep else self.stages))])
         logits: Tensor = self.body(every)
         return logits.view(1 + len(self.squeezers), -1, logits.shape[1])
 
@@ -153,6 +170,33 @@ def transform(told: Mapping[str, Any], bounds: Bounds) -> Transform:
         return TRANSFORMS[name](**given, bounds=bounds)
     except TypeError as error:
         raise SpecError(f"transform {name!r} cannot be made with {given!r}: {error}") from error
+
+
+def _change(logits: Tensor) -> Tensor:
+    """The largest L1 distance (n,) of the softmax of (1 + m, n, k) logits from that of the first, in double precision.
+
+    Clean scores of a confident net lie below 1e-3.
+    """
+    shares = logits.double().softmax(2)
+    return (shares[1:] - shares[:1]).abs().sum(2).amax(0)
+
+
+def _odds(logits: Tensor) -> Tensor:
+    """log(p / (1 - p)) of each class, p being the softmax over the last axis."""
+    k = logits.shape[-1]
+    others = logits.unsqueeze(-2).masked_fill(torch.eye(k, dtype=torch.bool, device=logits.device), -torch.inf)
+    return logits - others.logsumexp(-1)
+
+
+def _rounds(squeezer: Transform) -> bool:
+    return isinstance(squeezer, BitDepth) and squeezer.mode == "round"
+
+
+def _steps(squeezer: BitDepth, x: Batch) -> Batch:
+    """A smooth staircase near a rounding: its slope is 1.9 halfway between two levels, and 0.1 on each."""
+    bounds, turn = squeezer.bounds, 2 * math.pi * (2**squeezer.depth - 1)
+    u = (x - bounds.lower) / bounds.width
+    return x - (0.9 * bounds.width / turn) * (turn * u).sin()
 
 
 def _told(squeezer: Transform) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saddlepoint._typing import Batch, Labels, Mask, PerRow
 from saddlepoint.checks import check_inputs, check_labels
+from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.detectors import Guarded
 from saddlepoint.detectors.outputs import confidence
@@ -56,11 +57,13 @@ class Attacked:
 
     ``successful``: another class;  ``failed``: the same class;  ``confident``: another class, at a log-odds of at least
     the median of the clean rows.  ``undetected``: the share with another class that is not refused either.
-    ``adaptive``: the attack knew of the detector.
+    ``adaptive``: the attack knew of the detector.  ``below``: the score that it went for with
+    :meth:`Guarded.pursued`; None for one that went for the threshold, or for none.
     """
 
     attack: str
     adaptive: bool
+    below: float | None
     successful: Separation
     failed: Separation
     confident: Separation
@@ -103,9 +106,10 @@ def detection(
 ) -> Detection:
     """Attack the rows that are right when clean, and ask the detector about every point.
 
-    Each attack is run on the bare model, and, where it has a loss to climb, once more on the guarded one with
-    ``fool_and_pass``. Give attacks that keep their highest loss, or a stated confidence: a point on the boundary is
-    easy to tell.
+    Each attack is run on the bare model, and, where it has a loss to climb, twice more with ``fool_and_pass``: on the
+    guarded one, and on what :meth:`Guarded.pursued` makes of it, for a score below the median of the clean rows: an
+    attack that just passes the threshold scores higher than nearly all of them. Give attacks that keep their highest
+    loss, or a stated confidence: a point on the boundary is easy to tell.
 
     Args:
         guarded: model, detector and threshold;  data: rows that were used for none of them.
@@ -128,11 +132,14 @@ def detection(
         raise DataError("the model is wrong on every clean row: there is nothing to attack")
     rows = right.nonzero().squeeze(1)
     sure = float(clean.doubt[rows].median())
-    turns = [turn for attack in attacks for turn in [(attack, False), *_adapted(attack, adaptive)]]
+    middle = float(clean.score[rows].median())
+    middle = max(middle, torch.finfo(clean.score.dtype).tiny) if guarded.scorer.ratio else middle
+    victims = {"adaptive": guarded.classifier, "pursuing": guarded.pursued(middle)} if adaptive else {}
+    turns = [turn for attack in attacks for turn in [(attack, "", model), *_adapted(attack, victims)]]
     found: list[Attacked] = []
     held = right & ~clean.rejected
-    for i, (attack, knows) in enumerate(turns):
-        victim, points = guarded.classifier if knows else model, []
+    for i, (attack, way, victim) in enumerate(turns):
+        points = []
         for part in rows.split(batch_size):
             noise = Noise(seed).child("detection").at(data.rows.to(part.device)[part])
             points.append(attack(victim, x[part], y[part], noise=noise).x)
@@ -144,8 +151,8 @@ def detection(
         undetected = wilson(int((fooled & ~seen.rejected).sum()), len(rows))
         found.append(
             Attacked(
-                attack=attack.name, adaptive=knows, **told, undetected=undetected, scores=seen.score.tolist(),
-                success=fooled.tolist(),
+                attack=attack.name, adaptive=bool(way), below=middle if way == "pursuing" else None, **told,
+                undetected=undetected, scores=seen.score.tolist(), success=fooled.tolist(),
             )
         )  # fmt: skip
         if progress is not None:
@@ -233,14 +240,15 @@ def _asked(guarded: Guarded, x: Batch, batch_size: int) -> _Told:
     return _Told(torch.cat(labels), score, score > guarded.threshold, torch.cat(doubts))
 
 
-def _adapted(attack: Attack, wanted: bool) -> list[tuple[Attack, bool]]:
-    """The attack with the loss that knows of a refusal, if it climbs a loss."""
-    if not wanted or not isinstance(attack, IterativeAttack) or attack.needs_graph:
+def _adapted(attack: Attack, victims: dict[str, Classifier]) -> list[tuple[Attack, str, Classifier]]:
+    """The attack with the loss that knows of a refusal, on each of these models, if it climbs a loss."""
+    if not isinstance(attack, IterativeAttack) or attack.needs_graph:
         return []
     try:
-        return [(replace(attack, loss=fool_and_pass), True)]
+        knowing = replace(attack, loss=fool_and_pass)
     except SettingError:
         return []
+    return [(knowing, way, victim) for way, victim in victims.items()]
 
 
 def _resampled(place: Tensor, levels: int, resamples: int, generator: torch.Generator) -> Tensor:

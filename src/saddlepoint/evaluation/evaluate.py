@@ -140,8 +140,8 @@ def checked_plan(
         nearest = any(minimal(attack) for _, members in plan.threats for attack in members)  # barely fools, if at all
         plan = replace(plan, forms=forms.offered(data.x.shape, exact=nearest or not named))
     for subject in plan.subjects:
-        asked.check_labels(data, subject.name, subject.model.num_classes or 0)
-        targets.check(target, subject.model.num_classes or 0)
+        asked.check_labels(data, subject.name, subject.model.answers)
+        targets.check(target, subject.model.answers)
         for ball in balls:  # told now, even if no row should be left to attack
             ball.check(data.x[:1], subject.model.bounds)
     return plan

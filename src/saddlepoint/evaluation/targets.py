@@ -19,6 +19,7 @@ def choose(spec: str, model: Classifier, x: Tensor, y: Tensor, noise: Noise) -> 
         return None
     with torch.no_grad(), model.frozen(), drawing(noise.child("least likely")):
         logits = model.logits(x)
+    logits = logits[:, :-1] if model.refuses else logits
     k = logits.shape[1]
     if spec == "least-likely":
         return logits.argmin(1)

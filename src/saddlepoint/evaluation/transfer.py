@@ -98,7 +98,7 @@ def transfer(
     for name, model in seen.items():
         twin = model.uncounted()
         twin.predict(data.x[:1].to(model.device))
-        asked.check_labels(data, name, twin.num_classes or 0)
+        asked.check_labels(data, name, twin.answers)
         ball.check(data.x[:1], model.bounds)
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "run" if folder is None else usable(folder)
