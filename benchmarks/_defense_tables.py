@@ -13,7 +13,7 @@ def defense_page(cells):
     where = dict.fromkeys(", ".join(f"{key} {c['case'][key]}" for key in known) for c in cells.values())
     lines = [f"Measured with {line}." for line in where] + [""]
     sizes = [c["case"]["size"] for c in cells.values()]
-    lines += list(dict.fromkeys(map(_size, sizes))) + [""]
+    lines += [*dict.fromkeys(map(_size, sizes)), ""]
     for eps in sorted({key[2] for key in found if key[0] == "row"}):
         rows = [[name, *_shares(found["row", name, eps])] for name in DEFENSES if ("row", name, eps) in found]
         head = [
@@ -39,8 +39,9 @@ def defense_page(cells):
 def _size(size):
     train = "all" if size["train"] is None else f"the first {size['train']:,}"
     return (
-        f"Nets saw {train} training rows for {size['epochs']} epochs (autoencoders three times as many); the table has "
-        f"{size['test']} test rows; adaptive PGD {size['starts']} starts for each loss, Square {size['queries']:,} queries."
+        f"Nets saw {train} training rows for {size['epochs']} epochs (autoencoders three times as many). Shares are of "
+        f"{size['test']} test rows; adaptive PGD starts {size['starts']} times on each loss, Square asks "
+        f"{size['queries']:,} times."
     )
 
 

@@ -9,13 +9,11 @@ its adaptive (BPDA or white-box; over 10 draws where the filter is random) and i
 """
 
 import argparse
-import hashlib
-import inspect
 from functools import partial
-from pathlib import Path
 
 import torch
 from _cells import RESULTS, Cells, environment, fill
+from _filters import code_of
 from _tables import ENVIRONMENT, _grouped, _table
 
 import saddlepoint as sp
@@ -46,13 +44,6 @@ def measure(model, data, name, eps, rows, queries):
     return {"clean": told.clean.count, "rows": rows, "sides": sides, "held": threat.worst.count}
 
 
-def code_of(name):
-    """The first digits of a hash over the files that a filter is written in."""
-    file = Path(inspect.getfile(type(transform(name))))
-    files = sorted({file, file.parent / "transform.py", *file.parent.glob("_[a-z]*.py")})
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
-
-
 def plan(quick):
     """(name, case, measure) of every cell."""
     for model, (data, radii) in PLACES.items():
@@ -62,7 +53,7 @@ def plan(quick):
             rows, queries = (20, 20) if quick else (rows, queries)
             for eps in radii:
                 case = {"model": model, "data": data, "filter": name, "eps": eps, "rows": rows, "queries": queries}
-                case |= {**environment(THREADS, PARTS), "code": code_of(name)}
+                case |= {**environment(THREADS, PARTS), "code": code_of(transform(name))}
                 yield f"{model}, {eps:.3g}, {name}", case, partial(measure, model, data, name, eps, rows, queries)
 
 

@@ -44,9 +44,17 @@ def test_a_file_says_the_same(command, folder):
     assert done.code == 0, done.err
     first, second = record(folder / "b")["models"]
     assert first["transforms"] == ["jitter scale=0.2", "levels count=2"]
-    assert [attack["name"] for attack in first["threats"][0]["attacks"]] == ["pgd from the bare model", "pgd-eot3", "square-eot3"]
+    assert [attack["name"] for attack in first["threats"][0]["attacks"]] == [
+        "pgd from the bare model",
+        "pgd-eot3",
+        "square-eot3",
+    ]
     assert second["name"] == "rounded"
-    assert [attack["name"] for attack in second["threats"][0]["attacks"]] == ["pgd from the bare model", "pgd", "square"]
+    assert [attack["name"] for attack in second["threats"][0]["attacks"]] == [
+        "pgd from the bare model",
+        "pgd",
+        "square",
+    ]
 
 
 def test_a_dry_run_names_every_attack(command, folder):
