@@ -29,7 +29,7 @@ from saddlepoint.models import SmallCNN, load_weights, save_weights
 from saddlepoint.records import NUMERICS_VERSION
 
 EPS, LEVELS, CONTRACTION = 0.1, 16, 0.1
-WARMUP = 0.4  # without it a net on codes may not begin to learn
+WARMUP = 0.4  # without it a net on codes may not begin to learn; all adversarial training here has the same
 BLOCKS = ["softmax", "mean", "conv"]
 PGD7 = PGD(ball=sp.Linf(EPS), steps=7, step_size=EPS / 4)
 
@@ -78,7 +78,7 @@ class Nets:
         return self.kept("bare", SmallCNN, lambda _: Standard())
 
     def pgd(self):
-        return self.kept("pgd", SmallCNN, lambda _: Adversarial(attack=PGD7))
+        return self.kept("pgd", SmallCNN, lambda _: Adversarial(attack=PGD7, warmup=WARMUP))
 
     def thermometer(self, trained):
         """A net on thermometer codes, trained on clean inputs or on those of LS-PGA."""
@@ -118,7 +118,7 @@ class Nets:
         def make():
             return denoise(SmallCNN(), ["layers.3"], like=torch.zeros(1, 1, 28, 28), kind=kind)
 
-        objective = Adversarial(attack=PGD7) if trained else Standard()
+        objective = Adversarial(attack=PGD7, warmup=WARMUP) if trained else Standard()
         return self.kept(f"block {kind}{' pgd' * trained}", make, lambda _: objective)
 
     def kept(self, name, make, objective, peak=5e-3, longer=1):
@@ -142,9 +142,10 @@ class Nets:
 
 @cache
 def versions() -> dict[str, Any]:
-    """What weights depend on beside their training; also the files of transforms and blocks."""
+    """What weights depend on beside their training; also the files of the transforms used here, and of the blocks."""
     root, digest = Path(sp.__file__).parent / "defenses", hashlib.sha256()
-    for path in sorted([*root.glob("transforms/*.py"), *root.glob("blocks/*.py")]):
+    used = [root / "transforms" / f"{name}.py" for name in ("autoencoder", "discretised", "thermometer", "transform")]
+    for path in sorted([*used, *root.glob("blocks/*.py")]):
         digest.update(path.name.encode() + path.read_bytes())
     digest.update(Path(__file__).read_bytes())
     found = {"defenses": digest.hexdigest()[:12], "code": code(), "numerics": NUMERICS_VERSION}

@@ -12,6 +12,8 @@ def defense_page(cells):
     known = [key for key in ENVIRONMENT if key != "engine"]
     where = dict.fromkeys(", ".join(f"{key} {c['case'][key]}" for key in known) for c in cells.values())
     lines = [f"Measured with {line}." for line in where] + [""]
+    sizes = [c["case"]["size"] for c in cells.values()]
+    lines += [*dict.fromkeys(map(_size, sizes)), ""]
     for eps in sorted({key[2] for key in found if key[0] == "row"}):
         rows = [[name, *_shares(found["row", name, eps])] for name in DEFENSES if ("row", name, eps) in found]
         head = [
@@ -32,6 +34,15 @@ def defense_page(cells):
     ]
     lines += ["**C&W L2, adaptive**", "", *_table(["defense", "rows", "fooled", "mean", "median"], far), ""]
     return "\n".join([*lines, *_table(["what must hold", "figures", "held"], list(_claims(found)))])
+
+
+def _size(size):
+    train = "all" if size["train"] is None else f"the first {size['train']:,}"
+    return (
+        f"Nets saw {train} training rows for {size['epochs']} epochs (autoencoders three times as many). Shares are of "
+        f"{size['test']} test rows; adaptive PGD starts {size['starts']} times on each loss, Square asks "
+        f"{size['queries']:,} times."
+    )
 
 
 def _shares(cell):

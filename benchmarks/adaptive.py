@@ -13,10 +13,12 @@ from functools import partial
 
 import torch
 from _cells import RESULTS, Cells, environment, fill
+from _filters import code_of
 from _tables import ENVIRONMENT, _grouped, _table
 
 import saddlepoint as sp
 from saddlepoint.cli.main import _keep_memory
+from saddlepoint.defenses.spec import transform
 
 THREADS, SLOW = 1, ("non-local-means", "total-variation")
 PLACES = {  # a name of the zoo's model: its data, and radii
@@ -51,7 +53,7 @@ def plan(quick):
             rows, queries = (20, 20) if quick else (rows, queries)
             for eps in radii:
                 case = {"model": model, "data": data, "filter": name, "eps": eps, "rows": rows, "queries": queries}
-                case |= environment(THREADS, PARTS)
+                case |= {**environment(THREADS, PARTS), "code": code_of(transform(name))}
                 yield f"{model}, {eps:.3g}, {name}", case, partial(measure, model, data, name, eps, rows, queries)
 
 

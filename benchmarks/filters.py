@@ -7,9 +7,7 @@ median has no even windows, its bilateral filter a square for a disc; none has t
 """
 
 import argparse
-import hashlib
 from functools import partial
-from pathlib import Path
 
 import cv2
 import kornia
@@ -18,12 +16,12 @@ import scipy
 import skimage
 import torch
 from _cells import RESULTS, Cells, environment, fill
+from _filters import code_of
 from _timing import ratios
 from scipy import ndimage
 
 import saddlepoint as sp
 from saddlepoint.cli.main import _keep_memory
-from saddlepoint.defenses import transforms
 from saddlepoint.defenses.transforms import Bilateral, BitDepth, Gaussian, Mean, Median
 
 THREADS, PAIRS, QUICK_PAIRS = 1, 9, 5
@@ -96,20 +94,22 @@ WITH_GRADIENT = ("median:2", "median:3", "median:5", "bilateral:5,0.1,1.5")  # O
 def plan(pairs):
     """(name, case, measure) of every cell."""
     versions = {m.__name__: m.__version__ for m in (cv2, kornia, np, scipy, skimage)}
-    code = "".join(path.read_text() for path in sorted(Path(transforms.__file__).parent.glob("*.py")))
-    case = {"pairs": pairs, **versions, **environment(THREADS), "filters": hash_of(code)}
+    case = {"pairs": pairs, **versions, **environment(THREADS)}
     for data, rows in DATA.items():
-        for name, (_, theirs) in FILTERS.items():
+        for name, (ours, theirs) in FILTERS.items():
             for library in theirs:
                 for graph in (False, True)[: 1 + (name in WITH_GRADIENT)]:
                     title = f"{name}, {library}, {data}{', with a graph' if graph else ''}"
-                    told = {"filter": name, "library": library, "data": data, "rows": rows, "graph": graph, **case}
+                    told = {
+                        "filter": name,
+                        "library": library,
+                        "data": data,
+                        "rows": rows,
+                        "graph": graph,
+                        "code": code_of(ours),
+                    }
+                    told |= case
                     yield title, told, partial(measured, name, library, data, rows, graph, pairs)
-
-
-def hash_of(text):
-    """The first digits of a hash."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def measured(name, library, data, rows, graph, pairs):

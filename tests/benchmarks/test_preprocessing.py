@@ -19,7 +19,7 @@ def test_the_adaptive_model_has_the_same_values_and_a_gradient(module):
 
 
 def cell(kind, name, **figures):
-    case = {"kind": kind, "name": name, "size": {"test": 100}}
+    case = {"kind": kind, "name": name, "size": {"test": 100, "train": None, "epochs": 2, "starts": 1, "queries": 10}}
     case |= dict.fromkeys(("saddlepoint", "torch", "python", "processor", "threads"), "1")
     if kind == "row":
         case["eps"] = 0.1

@@ -28,7 +28,7 @@ def test_an_evaluation_shows_who_knows_of_the_filter(command, folder):
     assert (model["name"], model["transforms"]) == (SPEC, ["levels count=2"])
     assert [attack["role"] for attack in model["threats"][0]["attacks"]] == ["oblivious", "adaptive", "gradient-free"]
     assert model["threats"][0]["attacks"][2]["settings"]["steps"] == 30
-    for word in (f"{SPEC} · Linf eps 0.1 · who knows", "pgd-oblivious", "gradient-free"):
+    for word in (f"{SPEC} · Linf eps 0.1 · who knows", "pgd from the bare model", "gradient-free"):
         assert word in done.out
 
 
@@ -44,14 +44,22 @@ def test_a_file_says_the_same(command, folder):
     assert done.code == 0, done.err
     first, second = record(folder / "b")["models"]
     assert first["transforms"] == ["jitter scale=0.2", "levels count=2"]
-    assert [attack["name"] for attack in first["threats"][0]["attacks"]] == ["pgd-oblivious", "pgd-eot3", "square-eot3"]
+    assert [attack["name"] for attack in first["threats"][0]["attacks"]] == [
+        "pgd from the bare model",
+        "pgd-eot3",
+        "square-eot3",
+    ]
     assert second["name"] == "rounded"
-    assert [attack["name"] for attack in second["threats"][0]["attacks"]] == ["pgd-oblivious", "pgd", "square"]
+    assert [attack["name"] for attack in second["threats"][0]["attacks"]] == [
+        "pgd from the bare model",
+        "pgd",
+        "square",
+    ]
 
 
 def test_a_dry_run_names_every_attack(command, folder):
     done = command("evaluate", SPEC, DATA, *FEW, "--attacks", "pgd", "--no-diagnose", "--dry-run")
-    assert all(name in done.out for name in ("pgd-oblivious", "  pgd  ", "  square  "))
+    assert all(name in done.out for name in ("pgd from the bare model", "  pgd  ", "  square  "))
 
 
 def test_examples_are_of_the_one_attack(command, folder):

@@ -280,6 +280,15 @@ def test_weights_are_perturbed_where_it_is_asked_for(command, small, unmeasured)
     assert card(small / "b.safetensors")["recipe"]["awp"] == {}
 
 
+def test_a_penalty_on_jacobians_goes_around_the_objective(command, refused, small, unmeasured):
+    for name, words in (("a", []), ("b", ["--contractive", 0.5]), ("c", ["--contractive", 0])):
+        assert command("train", "fast", *words, "--out", f"{name}.safetensors").code == 0
+    plain, held, none = (file_sha256(small / f"{name}.safetensors") for name in "abc")
+    assert plain == none != held
+    assert card(small / "b.safetensors")["recipe"]["objective"]["contractive"] == 0.5
+    assert "at least 0" in refused("train", "fast", "--contractive", -1, "--out", "d.safetensors")
+
+
 def test_a_teacher_is_kept_and_not_trained_again(command, refused, small, unmeasured):
     words = ["train", "defensive-distillation", "--out", "net.safetensors"]
     assert command(*words).code == 0

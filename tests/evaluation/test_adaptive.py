@@ -10,7 +10,7 @@ from saddlepoint import L0, L1, L2, Classifier, Dataset, Keep, Limits, Linf, Noi
 from saddlepoint.api import export, prepare
 from saddlepoint.attacks import DDN, EOT, PGD, Square
 from saddlepoint.errors import SettingError
-from saddlepoint.evaluation.adaptive import Against, Oblivious, parts
+from saddlepoint.evaluation.adaptive import Against, parts
 from saddlepoint.evaluation.ensembles import SUITES
 from saddlepoint.records import FOOLED, RunRecord
 
@@ -38,35 +38,35 @@ def test_a_bare_model_is_attacked_as_asked():
 def test_what_was_asked_for_stands_between_what_it_is_compared_with():
     model, ball = BARE.prepend(Levels()), Linf(0.1)
     assert kinds(model, ball, [PGD(ball=ball)]) == [
-        ("pgd-oblivious", "oblivious", True),
+        ("pgd from the bare model", "oblivious", True),
         ("pgd", "adaptive", False),
         ("square", "gradient-free", True),
     ]
     assert kinds(model, ball, [Square(ball=ball)]) == [
-        ("pgd-oblivious", "oblivious", True),
+        ("pgd from the bare model", "oblivious", True),
         ("pgd", "adaptive", True),
         ("square", "gradient-free", False),
     ]
     members = SUITES["cascade-1"].members(ball)
     found = kinds(model, ball, members, suite=True)
-    assert [name for name, _, alone in found if alone] == ["pgd-oblivious", "pgd", "square"]
+    assert [name for name, _, alone in found if alone] == ["pgd from the bare model", "pgd", "square"]
     assert {role for _, role, alone in found if not alone} == {"adaptive"}
 
 
 def test_behind_a_random_transform_looks_are_averaged_once():
     model, ball = BARE.prepend(Levels()).prepend(Jitter()), Linf(0.1)
     found = kinds(model, ball, [PGD(ball=ball), EOT(attack=PGD(ball=ball), draws=5)], draws=3)
-    assert [name for name, _, _ in found] == ["pgd-oblivious", "pgd-eot3", "pgd-eot5", "square-eot3"]
+    assert [name for name, _, _ in found] == ["pgd from the bare model", "pgd-eot3", "pgd-eot5", "square-eot3"]
     assert kinds(model, ball, [PGD(ball=ball)], draws=1)[1][0] == "pgd"
 
 
 @pytest.mark.parametrize(
     ("ball", "names"),
     [
-        (L2(0.5), ["pgd-oblivious", "pgd", "square"]),
-        (L1(0.5), ["pgd-oblivious", "pgd", "square"]),
-        (L0(2), ["pgd-oblivious", "pgd"]),
-        (L2(math.inf), ["ddn-oblivious", "ddn", "hop-skip-jump"]),
+        (L2(0.5), ["pgd from the bare model", "pgd", "square"]),
+        (L1(0.5), ["pgd from the bare model", "pgd", "square"]),
+        (L0(2), ["pgd from the bare model", "pgd"]),
+        (L2(math.inf), ["ddn from the bare model", "ddn", "hop-skip-jump"]),
     ],
 )
 def test_every_ball_has_those_that_its_norm_knows(ball, names):
@@ -93,11 +93,12 @@ def test_the_oblivious_attack_sees_the_bare_model_and_is_judged_by_the_defended_
     inner = PGD(ball=ball)
     points = inner(BARE, X, y, noise=Noise(4)).x
     before = model.meter.backwards
-    found = Oblivious(attack=inner)(model, X, y, noise=Noise(4))
+    unaware = parts(model, ball, [inner], Against(), suite=False)[0].attack
+    found = unaware(model, X, y, noise=Noise(4))
     assert torch.equal(found.x, points)
     assert model.meter.backwards == before
     assert torch.equal(found.success, model.predict(points) != y)
-    assert Oblivious(attack=inner)(model, X, None, noise=Noise(4)).success.tolist() == found.success.tolist()
+    assert unaware(model, X, None, noise=Noise(4)).success.tolist() == found.success.tolist()
 
 
 def test_a_rounding_defense_holds_against_those_who_do_not_know_of_it_only():
@@ -120,7 +121,7 @@ def test_in_a_suite_the_compared_attacks_see_all_rows():
     run = evaluate(model, data(model), ball=Linf(0.25), suite="cascade", queries=50)
     attacks = {attack.name: attack for attack in run.record.models[0].threats[0].attacks}
     right = run.record.models[0].clean.count
-    assert {attacks[name].attacked for name in ("pgd-oblivious", "pgd", "square", "apgd-margin")} == {right}
+    assert {attacks[name].attacked for name in ("pgd from the bare model", "pgd", "square", "apgd-margin")} == {right}
     assert attacks["apgd-likeliest"].attacked == right - attacks["apgd-margin"].fooled
     letters = zip(*(attack.verdicts for attack in attacks.values()), strict=True)
     worst = sum(FOOLED not in each and "W" not in each for each in letters)

@@ -1,6 +1,7 @@
 """``saddlepoint train``."""
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -50,6 +51,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Of all processes together. Default: the recipe's.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16. Default: the recipe's.")] = None,
     awp: Annotated[bool, typer.Option("--awp", help="Perturb the weights, too (Wu et al. 2020).")] = False,
+    contractive: Annotated[
+        float | None, typer.Option(help="Weight of a penalty on the layers' Jacobians (Gu & Rigazio 2015).")
+    ] = None,
     teacher: Annotated[str | None, typer.Option(help="Model to learn from; default: one is trained first.")] = None,
     start: Annotated[Path | None, typer.Option(help="Safetensors file of the weights to begin with.")] = None,
     validation: Annotated[int | None, typer.Option(help="Rows to hold out and attack after every epoch.")] = None,
@@ -84,6 +88,10 @@ def train(
     options = {"epochs": epochs, "batch_size": batch_size, "precision": precision, "seed": seed}
     checks = {"rows": validation, "keep": keep, "patience": patience, "guard": guard}
     chosen = _chosen(file, known[recipe], options, checks, awp)
+    if contractive is not None:
+        if not 0 <= contractive < math.inf:
+            raise SettingError(f"--contractive {contractive:g} must be a finite weight of at least 0, such as 0.1")
+        chosen = chosen.changed(objective={"contractive": contractive})
     name = chosen.data if data is None else data
     with file.at():
         ball = chosen.ball(name, None if eps is None else common.number(eps))

@@ -5,54 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, final
 
-import torch
-
-from saddlepoint._typing import Batch, Labels
-from saddlepoint.attacks import EOT, PGD, HopSkipJump, Square
-from saddlepoint.attacks._turns import ball_of, labelled
+from saddlepoint.attacks import EOT, PGD, HopSkipJump, Square, Transferred
 from saddlepoint.balls import L1, L2, Ball, Linf
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError, shown
-from saddlepoint.losses import defined, fooled
-from saddlepoint.noise import Noise, drawing
-from saddlepoint.problem import Limits
 from saddlepoint.records import Role
-from saddlepoint.result import AttackResult, Keep
+from saddlepoint.result import Keep
 from saddlepoint.solve import Attack, IterativeAttack
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Oblivious:
-    """An attack by one who does not know of the transforms: points are made on the bare model.
-
-    Success is what the model behind its transforms says of them, asked once more; passes are those on the bare model.
-    """
-
-    attack: Attack
-
-    @property
-    def name(self) -> str:
-        """The attack's name, and what it does not know."""
-        return f"{self.attack.name}-oblivious"
-
-    @property
-    def ball(self) -> Ball:
-        """That of the attack."""
-        return ball_of(self.attack)
-
-    def __call__(
-        self, model: Classifier, x: Batch, y: Labels | None, *,
-        target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
-    ) -> AttackResult:  # fmt: skip
-        """Attack a batch; arguments as in IterativeAttack."""
-        y, _ = labelled(model, x, y, noise)
-        found = self.attack(model.bare, x, y, target=target, noise=noise, limits=limits)
-        with torch.no_grad(), model.frozen(), drawing(noise.child("verification")):
-            logits = model.logits(found.x)
-        finite = defined(logits)
-        success = fooled(logits, y, target) & finite
-        return replace(found, success=success, undefined=(found.undefined | ~finite) & ~success)
 
 
 @final
@@ -109,7 +68,8 @@ def parts(
     ]
     first, last = [], []
     if steps is not None:
-        first = [Part(attack=Oblivious(attack=_whole(steps)), role="oblivious", alone=True)]
+        unaware = Transferred(attack=_whole(steps), surrogate=model.bare, source="the bare model")
+        first = [Part(attack=unaware, role="oblivious", alone=True)]
         if not known:
             first.append(Part(attack=_through(steps, draws), role="adaptive", alone=True))
     blind = None if any(part.role == "gradient-free" for part in found) else _without_gradients(ball, against.queries)

@@ -77,3 +77,10 @@ def test_what_cannot_be_coded_is_refused(unchecked):
         JPEG(0)
     with pytest.raises(SettingError, match="backward='straight' must be 'identity' or 'codec'"):
         JPEG(75, backward="straight")
+
+
+def test_what_an_attacker_uses_is_told_apart():
+    model = sp.load_model("zoo:fashion-standard")
+    one, other = (model.prepend(JPEG(75, backward=way)) for way in ("identity", "codec"))
+    assert len({one.fingerprint, other.fingerprint, model.fingerprint}) == 3
+    assert JPEG(75, backward="codec").settings() == {"quality": 75, "backward": "codec"}

@@ -78,4 +78,4 @@ class JPEG(Transform):
             return np.asarray(decoded)
 
     def settings(self) -> dict[str, float | int | str]:
-        return {"quality": self.quality}
+        return {"quality": self.quality, "backward": self.backward}
