@@ -8,7 +8,7 @@ PYTEST = $(BIN)/python -m pytest
 ZOO := src/saddlepoint/models/zoo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu check format coverage zoo pictures docs bench clean
+.PHONY: help demo test test-slow test-gpu check format coverage zoo pictures gallery docs bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -81,9 +81,13 @@ zoo: .venv/.cli ## Train the embedded models again (over two hours; fashion-mnis
 
 pictures: .venv/.dev ## Draw what each attack and each filter does, for the documentation (a few minutes; goes on where it was)
 	$(BIN)/python docs/_pictures/attacks.py
+	$(BIN)/python docs/_pictures/colour.py
 	$(BIN)/python docs/_pictures/filters.py
 	$(BIN)/python docs/_pictures/universal.py
 	$(BIN)/python docs/_pictures/advgan.py
+
+gallery: .venv/.dev ## Draw the same eight photographs under every attack, for the documentation (a few minutes; goes on where it was)
+	$(BIN)/python docs/_pictures/gallery.py
 
 docs: .venv/.docs ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
@@ -98,6 +102,8 @@ bench: .venv/.peers ## Measure speed and strength, also against other libraries 
 	$(BIN)/python benchmarks/black_box.py
 	$(BIN)/python benchmarks/universal.py
 	$(BIN)/python benchmarks/advgan.py
+	$(BIN)/python benchmarks/perceptual.py
+	$(BIN)/python benchmarks/transfer.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/filters.py
 

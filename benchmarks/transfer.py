@@ -111,7 +111,9 @@ def page(cells):
             continue
         names = list(cells[f"{data}, mi-fgsm"]["clean"])
         pairs = [f"{a} > {b}" for a, b in itertools.permutations(names, 2)]
-        lines += [f"**{data}, Linf {eps:g}, {STEPS} steps, {ROWS} test rows**", ""]
+        case = cells[f"{data}, mi-fgsm"]["case"]
+        where = ", ".join(f"{key} {case[key]}" for key in ("saddlepoint", "torch", "python", "processor", "threads"))
+        lines += [f"**{data}, Linf {eps:g}, {STEPS} steps, {ROWS} test rows**, measured with {where}.", ""]
         lines += ["| attack | mean white-box | mean of 20 pairs | beats BIM on | loses on |", "|---|---|---|---|---|"]
         for name, found in kept.items():
             white = mean(found[f"{each} > {each}"] for each in names)

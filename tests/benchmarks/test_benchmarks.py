@@ -148,3 +148,28 @@ def test_a_member_is_at_par_within_half_a_point_or_the_range_of_theirs(module, o
     row = f"| apgd-ce | net | 0.3 | 500 | 1, 3 | {100 * ours:.2f} ({100 * ours:.1f}–{100 * ours:.1f}) "
     assert row + f"| 88.40 (88.0–88.6) | 89.00 | {verdict} | 199 | 199 | 7 s | 7 s |" in page
     assert module("_tables").autoattack_page(cells).count("\n| ") == 2, "without ours there is nothing to compare"
+
+
+def test_the_perceptual_page_holds_the_figures_and_the_clean_rows_first(module):
+    bench = module("perceptual")
+    case = {"rows": 200, "saddlepoint": "0", "torch": "2", "python": "3", "processor": "p", "threads": 1}
+    shares = {"success": 0.995, "transferred": 0.034, "jpeg": 0.08, "5 bits": 0.5925}
+    figures = {"colour": 69.26, "median colour": 50.5, "l2": 1.143, "linf": 0.119, "passes": 2001.0}
+    clean = dict.fromkeys([*shares, *figures], 0.0) | {"jpeg": 0.015}
+    page = bench.page(
+        {
+            "perc-al-100": {"case": case, **shares, **figures, "seconds": [30.0, 19.6]},
+            "clean": {"case": case, **clean, "seconds": [0.0, 0.0]},
+        }
+    )
+    row = "| PerC-AL, 100 steps | 99.5 | 69.3 | 50.5 | 1.143 | 0.119 | 3.4 | 8.0 | 59.2 | 2,001 | 20 |"
+    assert row in page
+    assert page.index("the clean rows | 0.0 | 0.0 | 0.0 | 0.000 | 0.000 | 0.0 | 1.5 | 0.0 |") < page.index(row)
+
+
+def test_jpeg_keeps_flat_images_and_changes_noise(module):
+    bench = module("perceptual")
+    flat = torch.full((2, 3, 16, 16), 128 / 255)
+    noise = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(bench.jpeg(flat), flat, atol=1.5 / 255)
+    assert (bench.jpeg(noise) - noise).abs().mean() > 0.05

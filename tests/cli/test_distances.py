@@ -105,7 +105,8 @@ def test_examples_without_a_radius(command, folder):
         (["--attacks", "ddn,pgd-bisect"], r"--eps is missing: .* needed by pgd-bisect, not"),
         (["--attacks", "ddn,pgdd"], "unknown attack 'pgdd'"),
         (["--norm", "l3"], "unknown norm 'l3'"),
-        (["--norm", "linf"], "ball=Linf has a norm that this attack does not minimise; give it L2"),
+        (["--norm", "linf"], "ball=Linf has a norm that this attack does not minimise; give it L2, .* --norm l2$"),
+        (["--attacks", "perc-al"], "minimise; give it Perceptual, on the command line --norm ciede2000$"),
         (["--fail-under", "50"], "--fail-under 50 needs --eps: without a radius there is no one robust accuracy"),
     ],
 )

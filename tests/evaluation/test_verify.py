@@ -200,3 +200,22 @@ def test_the_room_of_two_classes_in_one_logit_is_measured_too():
         single[1].weight.fill_(1.0)
     verdict = judge(Classifier(single), X0, X0, torch.tensor([1]), None, norm="linf", eps=0.1)
     assert verdict.room.tolist() == [2.0]
+
+
+def pixels(*shades):
+    """One image of a row of grey pixels, and its channels."""
+    return torch.tensor(shades).expand(1, 3, 1, -1).clone()
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 3.0)])
+@pytest.mark.parametrize(("share", "fooled"), [(1.0001, True), (0.999, False)])
+def test_colour_differences_are_added_over_the_pixels(bounds, share, fooled):
+    """White and black differ by 100 on the scale of CIEDE2000, so two such pixels by 100 sqrt(2) in all."""
+    low, high = bounds
+    x0, x = (low + (high - low) * pixels(*shades) for shades in ([0.0, 0.0, 0.5], [1.0, 1.0, 0.5]))
+    whole = 100 * 2**0.5
+    model = Classifier(lambda x: torch.stack([torch.zeros(len(x)), torch.ones(len(x))], 1), bounds=Bounds(*bounds))
+    verdict = judge(model, x0, x, ZERO, None, norm="ciede2000", eps=share * whole)
+    assert verdict.distance.item() == pytest.approx(whole, rel=1e-4)
+    assert verdict.fooled.tolist() == [fooled]
+    assert verdict.outside.tolist() == verdict.undefined.tolist() == [not fooled]

@@ -14,7 +14,7 @@ import pytest
 from report_runs import ESCAPED, draw, hostile, make_held, make_picture, make_run, threat, wilson
 
 from saddlepoint.errors import MissingExtraError, RecordError
-from saddlepoint.records import RunRecord
+from saddlepoint.records import Appearance, RunRecord
 from saddlepoint.report.html import render, write
 
 BUNDLE = (resources.files("saddlepoint.report") / "vendor" / "plotly-basic.min.js").read_text(encoding="utf-8")
@@ -327,3 +327,18 @@ def test_a_suite_shows_the_rows_that_each_member_saw_and_added() -> None:
     page = render(dataclasses.replace(run, spec=run.spec | {"suite": "autoattack"}), None)
     assert "rows<br>seen</th>" in page
     assert "<td>1234</td><td>56</td>" in page
+
+
+def test_appearance_is_a_section_where_it_is_known_and_only_there() -> None:
+    run = make_run()
+    assert 'id="appearance"' not in render(run, None)
+    attacks = run.models[1].threats[1].attacks
+    attacks[0] = dataclasses.replace(attacks[0], appearance=Appearance(colour=1.25, colour_high=7.5, ssim=0.98765))
+    part = render(run, None).split('<section id="appearance">')[1].split("</section>")[0]
+    assert re.findall(r"<h3>(.*?)</h3>", part) == ["Linf eps 0.3"], "the other radius has none"
+    cells = {
+        name: re.findall(r"<td[^>]*>(.*?)</td>", row)
+        for name, row in re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', part)
+    }
+    assert cells["fgsm"] == ["–", "–", "–", "1.25", "7.5", "0.9877"]
+    assert cells["square"] == ["–"] * 6

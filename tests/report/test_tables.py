@@ -8,7 +8,7 @@ from report_runs import HOSTILE, make_run
 from rich.console import Console, RenderableType
 
 from saddlepoint.errors import MissingExtraError
-from saddlepoint.records import Finding
+from saddlepoint.records import Appearance, Finding
 from saddlepoint.report.tables import cite, findings, summary, told
 
 
@@ -134,3 +134,18 @@ def test_a_suite_shows_what_each_member_added() -> None:
     assert [row for row in map(str.split, printed(summary(run)).splitlines()) if row[:1] == ["pgd"]][1][-3:] == [
         "–"
     ] * 3
+
+
+def test_appearance_is_a_table_where_it_is_known_and_only_there() -> None:
+    run = make_run()
+    assert "appearance" not in printed(summary(run))
+    attacks = run.models[1].threats[1].attacks
+    attacks[0] = dataclasses.replace(attacks[0], appearance=Appearance(colour=1.25, colour_high=7.5, ssim=0.98765))
+    attacks[1] = dataclasses.replace(attacks[1], appearance=Appearance(colour=0.5, colour_high=2.0, ssim=None))
+    shown = printed(summary(run))
+    assert shown.count("appearance") == 1, "the other radius has none"
+    part = shown.split("Linf eps 0.3, appearance")[1]
+    rows = {line.split()[0]: line.split()[1:] for line in part.splitlines() if line.strip()}
+    assert rows["fgsm"] == ["–", "–", "–", "1.25", "7.5", "0.9877"]
+    assert rows["pgd"] == ["–", "–", "–", "0.5", "2", "–"]
+    assert rows["square"] == ["–"] * 6

@@ -15,7 +15,8 @@ def check_ball(ball: Ball, *known: type[Ball]) -> None:
     if not isinstance(ball, known):
         raise SettingError(
             f"ball={type(ball).__name__} has a norm that this attack does not minimise; "
-            f"give it {' or '.join(kind.__name__ for kind in known)}"
+            f"give it {' or '.join(kind.__name__ for kind in known)}, on the command line "
+            f"--norm {' or '.join(kind.norm for kind in known)}"
         )
 
 
