@@ -106,6 +106,7 @@ bench: .venv/.peers ## Measure speed and strength, also against other libraries 
 	$(BIN)/python benchmarks/transfer.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/filters.py
+	$(BIN)/python benchmarks/detection.py
 
 clean: ## Remove what was built, but neither .venv nor runs/
 	rm -rf build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saddlepoint._typing import Batch, Labels
 from saddlepoint.balls import Bounds
-from saddlepoint.bpda import Stage
+from saddlepoint.bpda import Map, Stage
 from saddlepoint.checks import check_classes
 from saddlepoint.classifier import Classifier
 from saddlepoint.defenses.transforms import TRANSFORMS, BitDepth, Transform
@@ -59,7 +59,7 @@ class Squeezed(Scorer):
         made = [s if isinstance(s, Transform) else transform(s, model.bounds) for s in squeezers]
         self.squeezers = tuple(made)
         self.stages = nn.ModuleList(map(Stage, made))  # each with what stands for its gradient
-        self.steep = nn.ModuleList(Stage(s, partial(_steps, s) if _rounds(s) else None) for s in made)
+        self.steep = nn.ModuleList(Stage(s, _steps_of(s)) for s in made)
 
     def look(self, x: Batch) -> Look:
         """All squeezed inputs go through the model in one pass of k + 1 times the rows."""
@@ -188,13 +188,16 @@ def _odds(logits: Tensor) -> Tensor:
     return logits - others.logsumexp(-1)
 
 
-def _rounds(squeezer: Transform) -> bool:
-    return isinstance(squeezer, BitDepth) and squeezer.mode == "round"
+def _steps_of(squeezer: Transform) -> Map | None:
+    """What stands for the gradient of rounding; None for every other squeezer, which declares it."""
+    if isinstance(squeezer, BitDepth) and squeezer.mode == "round":
+        return partial(_steps, squeezer.depth, squeezer.bounds)
+    return None
 
 
-def _steps(squeezer: BitDepth, x: Batch) -> Batch:
+def _steps(depth: int, bounds: Bounds, x: Batch) -> Batch:
     """A smooth staircase near a rounding: its slope is 1.9 halfway between two levels, and 0.1 on each."""
-    bounds, turn = squeezer.bounds, 2 * math.pi * (2**squeezer.depth - 1)
+    turn: float = 2 * math.pi * (2**depth - 1)
     u = (x - bounds.lower) / bounds.width
     return x - (0.9 * bounds.width / turn) * (turn * u).sin()
 
