@@ -8,11 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.balls import Bounds
-from saddlepoint.defenses.transforms._images import settled
-
-CHUNK = 2**18  # numbers at a time
-
 
 @cache
 def opencv() -> ModuleType | None:
@@ -30,15 +25,9 @@ def may_go_by_opencv(x: Tensor) -> bool:
     return not wanted and (x.device.type, x.dtype) == ("cpu", torch.float32) and opencv() is not None
 
 
-def each(filtered: Callable[[Any, Any], object], given: Tensor, bounds: Bounds) -> Tensor:
-    """``filtered(one, out)`` for the NumPy arrays of every row of a contiguous batch, clipped to the box.
-
-    A part of the rows is clipped while it is in the cache.
-    """
+def each(filtered: Callable[[Any, Any], object], given: Tensor) -> Tensor:
+    """``filtered(one, out)`` for the NumPy arrays of every row of a contiguous batch."""
     out = torch.empty_like(given)
-    rows = max(1, CHUNK // max(1, given[:1].numel()))
-    for ones, places in zip(given.split(rows), out.split(rows), strict=True):
-        for one, place in zip(ones.numpy(), places.numpy(), strict=True):
-            filtered(one, place)
-        settled(places, bounds)
+    for one, place in zip(given.numpy(), out.numpy(), strict=True):
+        filtered(one, place)
     return out

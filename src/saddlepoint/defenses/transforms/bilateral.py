@@ -55,7 +55,7 @@ class Bilateral(Transform):
         if self.diameter == 1 or not len(x):
             return x
         if x.shape[1] in (1, 3) and may_go_by_opencv(x):
-            return self._by_opencv(x.detach())
+            return settled(self._by_opencv(x.detach()), self.bounds)
         numbers = CHUNK if x.device.type == "cpu" else 2**24
         return settled(in_chunks(self._filtered, numbers, x), self.bounds)
 
@@ -63,11 +63,7 @@ class Bilateral(Transform):
         cv2, color = opencv(), self.sigma_color * self.bounds.width
         assert cv2 is not None
         given = (x.movedim(1, -1) if x.shape[1] == 3 else x.squeeze(1)).contiguous()
-
-        def filtered(one: object, out: object) -> None:
-            cv2.bilateralFilter(one, self.diameter, color, self.sigma_space, dst=out)
-
-        done = each(filtered, given, self.bounds)
+        done = each(lambda one, out: cv2.bilateralFilter(one, self.diameter, color, self.sigma_space, dst=out), given)
         return done.movedim(-1, 1).contiguous() if x.shape[1] == 3 else done.unsqueeze(1)
 
     def _filtered(self, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import final
 from torch import Tensor
 
 from saddlepoint.balls import Bounds
-from saddlepoint.defenses.transforms._images import in_chunks, mirrored, require_images, window
+from saddlepoint.defenses.transforms._images import in_chunks, mirrored, require_images, settled, window
 from saddlepoint.defenses.transforms._opencv import each, may_go_by_opencv, opencv
 from saddlepoint.defenses.transforms._selection import select
 from saddlepoint.defenses.transforms.transform import Transform
@@ -40,7 +40,7 @@ class Median(Transform):
     def forward(self, x: Tensor) -> Tensor:
         require_images(x, self.name, self.height, self.width)
         if (self.height, self.width) in ((3, 3), (5, 5)) and may_go_by_opencv(x):
-            return self._by_opencv(x.detach())  # clipped afterwards: the median of what is clipped is the same
+            return settled(self._by_opencv(x.detach()), self.bounds)  # the median of what is clipped is the same
         x = x.clamp(self.bounds.lower, self.bounds.upper)
         return in_chunks(self._median, CHUNK if x.device.type == "cpu" else 2**24, x)
 
@@ -54,8 +54,7 @@ class Median(Transform):
         assert cv2 is not None
         around = x if size == 3 else mirrored(x, size, size)
         inner = slice(None) if size == 3 else slice(size // 2, -(size // 2))
-        given = around.contiguous().flatten(0, 1)
-        planes = each(lambda one, out: cv2.medianBlur(one, size, dst=out), given, self.bounds)
+        planes = each(lambda one, out: cv2.medianBlur(one, size, dst=out), around.contiguous().flatten(0, 1))
         return planes.view(around.shape)[..., inner, inner].contiguous()
 
     def settings(self) -> dict[str, float | int | str]:
