@@ -47,7 +47,7 @@ from saddlepoint.solve import Attack
 
 ROOT = Path(__file__).parents[2]
 PICTURES, POINTS = ROOT / "docs/images/gallery", ROOT / "runs/gallery"
-TABLE = Path(__file__).with_name("gallery.md")
+TABLE = Path(__file__).with_name("gallery-table.txt")
 MODEL, SURROGATE, DATA, CLASSES = "zoo:photopatch-standard", "zoo:photopatch-pgd", "photopatch10", range(8)
 EPS, WRITTEN = 8 / 255, "Linf 8/255"
 BALL = sp.Linf(EPS)

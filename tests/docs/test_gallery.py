@@ -32,7 +32,7 @@ def script():
 
 def rows():
     """The table of the page by its first column."""
-    lines = (ROOT / "docs/_pictures/gallery.md").read_text(encoding="utf-8").splitlines()[2:]
+    lines = (ROOT / "docs/_pictures/gallery-table.txt").read_text(encoding="utf-8").splitlines()[2:]
     return {cells[0]: cells[1:] for cells in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)}
 
 
