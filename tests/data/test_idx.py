@@ -36,7 +36,10 @@ WHOLE = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2, 3, 4) + bytes(24)
         (WHOLE + b"\0", "is too long: its header says 2 x 3 x 4 bytes, 25 follow"),
         (WHOLE[:4] + b"\xff" * 12 + bytes(24), "is cut off: its header says 4294967295 x"),
         (gzip.compress(WHOLE, mtime=0)[:-9], "is gzipped, but damaged or cut off"),
-        (gzip.compress(WHOLE, mtime=0)[:-8] + bytes(8), "is gzipped, but damaged or cut off .*; copy or download it again"),
+        (
+            gzip.compress(WHOLE, mtime=0)[:-8] + bytes(8),
+            "is gzipped, but damaged or cut off .*; copy or download it again",
+        ),
         (b"\x1f\x8b not gzip at all", "is gzipped, but damaged"),
     ],
 )
