@@ -1,6 +1,6 @@
 """Feature maps of clean and adversarial images, with and without a block: ``python docs/_pictures/denoising.py``.
 
-Two nets are trained on the same rows for the same time by PGD, which takes some minutes, or taken from
+Two nets are trained on the same rows for the same time by PGD, which takes some minutes of CPU, or taken from
 ``runs/pictures``; a third one is trained on clean images.
 """
 
@@ -26,7 +26,7 @@ BALL, LAYER, ROWS, SHOWN, MEASURED = (
     10_000,
     (0, 1, 8),
     200,
-)  # a boot, a pullover, a sneaker...
+)  # a boot, a pullover, a sandal
 PAST = Adversarial(attack=PGD(ball=BALL, steps=4, step_size=0.05), warmup=0.4)
 ZOOM, GAP, TITLE = 4, 8, 48
 
