@@ -27,7 +27,7 @@ THREADS, PAIRS = 1, 3
 BALL = sp.Linf(0.3)
 ASKED, LAST, AT_ONCE = 1000, 1000, 250
 DEFAULTS = AdvGAN(ball=BALL, target="every", epochs=20)
-BASE = replace(DEFAULTS, norm_weight=0.01, confidence=2.0)
+BASE = replace(DEFAULTS, epochs=40, norm_weight=0.01, confidence=2.0)
 STATIC = replace(BASE, epochs=120, black_box=BlackBox(epochs=30))
 DYNAMIC = replace(BASE, epochs=30, black_box=BlackBox(rounds=3, epochs=30))
 TITLES = {"defaults": "gradients, default weights", "white": "gradients"}
