@@ -51,14 +51,14 @@ def read(path: Path, kind: str = "checkpoint") -> tuple[dict[str, Any], dict[str
     return told, tensors
 
 
-def same(path: Path, about: dict[str, Any], told: dict[str, Any]) -> None:
-    """Refuse a checkpoint of something else.
+def same(path: Path, about: dict[str, Any], told: dict[str, Any], kind: str = "training") -> None:
+    """Refuse a checkpoint of something else; ``kind`` is what it is of.
 
     Raises:  RecordError that names what differs.
     """
     if differing := sorted(k for k in about.keys() | told.keys() if about.get(k) != told.get(k)):
         raise RecordError(
-            f"{path.name!r} is of another training: its {', '.join(differing)} differ; "
+            f"{path.name!r} is of another {kind}: its {', '.join(differing)} differ; "
             "repeat that command, delete the file, or give another --out"
         )
 

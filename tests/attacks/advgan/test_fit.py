@@ -201,7 +201,7 @@ def test_checkpoint_of_another_fit_is_refused(model, x, tmp_path, monkeypatch):
     quick = replace(SMALL, epochs=1)
     first = quick.fit(model, x, checkpoint=path)
     assert quick.fit(model, x, checkpoint=path) == first  # it is over, and nothing is done again
-    with pytest.raises(RecordError, match="of another training: its settings differ"):
+    with pytest.raises(RecordError, match="of another fit: its settings differ"):
         SMALL.fit(model, x, checkpoint=path)
     with pytest.raises(RecordError, match="its data differ"):
         quick.fit(model, 1 - x, checkpoint=path)

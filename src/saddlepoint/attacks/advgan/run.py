@@ -62,7 +62,7 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return
         told, tensors = _tensors.read(self.path)
-        _tensors.same(self.path, self.about, told["about"])
+        _tensors.same(self.path, self.about, told["about"], "fit")
         device = next(run.generator.parameters()).device
         for name in _NETS:
             module: nn.Module | None = getattr(run, name)

@@ -1,20 +1,15 @@
 """A fit under way as one file without code: killed at any moment, it goes on to the same perturbation, bit for bit."""
 
 import dataclasses
-import hashlib
 import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as encode
-
-from saddlepoint._files import write_atomic
+from saddlepoint import _tensors
 from saddlepoint._typing import Batch
 from saddlepoint.balls import Ball
-from saddlepoint.errors import RecordError
 
 _EVERY = 30.0  # seconds: what a kill can lose
 _PLAIN = ("epoch", "place", "rates", "forwards", "backwards")
@@ -59,23 +54,9 @@ class Checkpoint:
         """
         if self.path is None or not self.path.exists():
             return
-        try:
-            with safe_open(self.path, "pt") as content:
-                text = content.metadata()["run"]
-                found, v, best = json.loads(text), content.get_tensor("v"), content.get_tensor("best")
-            if found["sha256"] != _digest(v, best):
-                raise ValueError("its tensors are not those that were written")
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise RecordError(
-                f"{self.path.name!r} is no whole checkpoint ({error}); delete it to start anew, or give another"
-            ) from error
-        differing = sorted(k for k in self.about.keys() | found["about"] if self.about.get(k) != found["about"].get(k))
-        if differing:
-            raise RecordError(
-                f"{self.path.name!r} is of another fit: its {', '.join(differing)} differ; repeat that one, delete the "
-                "file, or give another"
-            )
-        run.v, run.best = v.to(run.v), best.to(run.v)
+        found, tensors = _tensors.read(self.path)
+        _tensors.same(self.path, self.about, found["about"], "fit")
+        run.v, run.best = tensors["v"].to(run.v), tensors["best"].to(run.v)
         for name in _PLAIN:
             setattr(run, name, found[name])
 
@@ -86,15 +67,8 @@ class Checkpoint:
         """
         if self.path is None or time.monotonic() - self._kept < _EVERY:
             return
-        v, best = (tensor.detach().cpu().clone() for tensor in (run.v, run.best))
-        said = {"about": self.about, "sha256": _digest(v, best), **{name: getattr(run, name) for name in _PLAIN}}
-        try:
-            write_atomic(self.path, encode({"v": v, "best": best}, {"run": json.dumps(said)}))
-        except OSError as error:
-            raise RecordError(
-                f"{self.path.name!r} cannot be written ({error.strerror}); what was written before is kept: make room "
-                "and run the same fit again"
-            ) from error
+        said = {"about": self.about, **{name: getattr(run, name) for name in _PLAIN}}
+        _tensors.write(self.path, {"v": run.v, "best": run.best}, said)
         self._kept = time.monotonic()
 
     def remove(self) -> None:
@@ -114,7 +88,3 @@ def told(value: object) -> Any:  # noqa: ANN401 (JSON)
         return value
     name = getattr(value, "__qualname__", None)
     return f"{kind} {getattr(value, '__module__', '')}.{name}" if name else f"{kind} {getattr(value, 'name', '')}"
-
-
-def _digest(v: Batch, best: Batch) -> str:
-    return hashlib.sha256(encode({"v": v, "best": best})).hexdigest()
