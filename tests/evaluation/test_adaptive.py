@@ -8,7 +8,7 @@ from filters import Jitter, Levels, linear
 
 from saddlepoint import L0, L1, L2, Classifier, Dataset, Keep, Limits, Linf, Noise, evaluate
 from saddlepoint.api import export, prepare
-from saddlepoint.attacks import DDN, EOT, PGD, Square
+from saddlepoint.attacks import DDN, EOT, PGD, Square, Transferred
 from saddlepoint.errors import SettingError
 from saddlepoint.evaluation.adaptive import Against, parts
 from saddlepoint.evaluation.ensembles import SUITES
@@ -51,6 +51,13 @@ def test_what_was_asked_for_stands_between_what_it_is_compared_with():
     found = kinds(model, ball, members, suite=True)
     assert [name for name, _, alone in found if alone] == ["pgd from the bare model", "pgd", "square"]
     assert {role for _, role, alone in found if not alone} == {"adaptive"}
+
+
+def test_points_that_were_made_elsewhere_know_nothing_of_a_defense():
+    model, ball = BARE.prepend(Jitter()), Linf(0.1)
+    found = kinds(model, ball, [PGD(ball=ball), Transferred(attack=PGD(ball=ball), surrogate=BARE, source="s")])
+    assert ("pgd from s", "oblivious", False) in found
+    assert ("pgd-eot10", "adaptive", False) in found
 
 
 def test_behind_a_random_transform_looks_are_averaged_once():

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, final
 
-from saddlepoint.attacks import EOT, PGD, HopSkipJump, Square, Transferred
+from saddlepoint.attacks import EOT, PGD, AdvGANAttack, HopSkipJump, Square, Transferred, Universal
 from saddlepoint.balls import L1, L2, Ball, Linf
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError, shown
 from saddlepoint.records import Role
 from saddlepoint.result import Keep
 from saddlepoint.solve import Attack, IterativeAttack
+
+_MADE_ELSEWHERE = (AdvGANAttack, Transferred, Universal)  # their points do not depend on the model that is attacked
 
 
 @final
@@ -62,10 +64,7 @@ def parts(
     draws = against.draws if model.random else 1
     known = [attack for attack in attacks if isinstance(attack, IterativeAttack) and attack.needs_gradient]
     steps = known[0] if known else PGD(ball=ball, keep=Keep.FIRST_SUCCESS) if math.isfinite(float(ball.eps)) else None
-    found = [
-        Part(attack=_through(each, draws), role="gradient-free" if not suite and _blind(each) else "adaptive")
-        for each in attacks
-    ]
+    found = [Part(attack=_through(each, draws), role="adaptive" if suite else _role(each)) for each in attacks]
     first, last = [], []
     if steps is not None:
         unaware = Transferred(attack=_whole(steps), surrogate=model.bare, source="the bare model")
@@ -78,13 +77,20 @@ def parts(
     return [*first, *found, *last]
 
 
+def _role(attack: Attack) -> Role:
+    """What an attack knows of the transforms. A member of a suite goes on where others stopped, and has none alone."""
+    if isinstance(attack, _MADE_ELSEWHERE):
+        return "oblivious"
+    return "gradient-free" if _blind(attack) else "adaptive"
+
+
 def _through(attack: Attack, draws: int) -> Attack:
-    """The attack on means over draws, unless it takes some of its own.
+    """The attack on means over draws, unless it takes some of its own, or looks at no draw at all.
 
     It goes on after its first success: a point that barely fools the mean of the draws at hand is fooled by half of all
     others.
     """
-    if draws > 1 and not _averages(attack):
+    if draws > 1 and not _averages(attack) and not isinstance(attack, _MADE_ELSEWHERE):
         return EOT(attack=_whole(attack), draws=draws)
     return attack
 
