@@ -10,7 +10,7 @@ from saddlepoint.attacks import AdvGAN
 from saddlepoint.attacks.advgan import BlackBox
 from saddlepoint.balls import Linf
 from saddlepoint.cli import common, given, options, planning
-from saddlepoint.errors import DataError, SettingError, SpecError
+from saddlepoint.errors import DataError, SpecError
 from saddlepoint.models import load_model
 from saddlepoint.models.nets import build
 
@@ -45,8 +45,7 @@ def advgan(
     """
     file = given.of(ctx)
     with file.at("out"):
-        if out.suffix != ".safetensors" or not out.parent.is_dir():
-            raise SettingError(f"--out {out.name!r} must end in .safetensors, in a folder that exists")
+        common.check_fitted(out)
     with file.at("eps"):
         if not eps:
             raise SpecError("--eps is missing: the radius in input units, for example --eps 0.3 or --eps 8/255")

@@ -92,6 +92,12 @@ def check_norm(norm: str) -> None:
         raise unknown("norm", norm, BALLS)
 
 
+def check_fitted(out: Path) -> None:
+    """Raises:  SettingError for a file that what was fitted cannot be written to."""
+    if out.suffix != ".safetensors" or not out.parent.is_dir():
+        raise SettingError(f"--out {out.name!r} must end in .safetensors, in a folder that exists")
+
+
 def balls(norm: str, eps: str) -> list[Ball]:
     """One ball for each radius of a comma list; one without a border if the list is empty.
 

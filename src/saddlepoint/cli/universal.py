@@ -43,8 +43,7 @@ def universal(
     """
     file = given.of(ctx)
     with file.at("out"):
-        if out.suffix != ".safetensors" or not out.parent.is_dir():
-            raise SettingError(f"--out {out.name!r} must end in .safetensors, in a folder that exists")
+        common.check_fitted(out)
     with file.at("rule"):
         if rule not in RULES:
             raise unknown("rule", rule, RULES)
