@@ -47,18 +47,6 @@ def _objectives(cells):
     return [*_table(head, rows), f"{SLACK:g} points of slack are forgiven.", "", *rules]
 
 
-def _attempts(cells):
-    rows = []
-    for c in cells:
-        size = c["case"]["size"]
-        shares = [f"{100 * c[key] / size['test']:.1f}" for key in ("clean", "held")]
-        rows.append(
-            [c["case"]["name"], f"{c['cpu minutes']:.1f}", *shares, f"{100 * c['suite']['held'] / size['suite']:.1f}"]
-        )
-    head = ["tried to come nearer to PGD training", "CPU minutes", "clean %", "PGD-50 x 10 %", "suite cascade-1 %"]
-    return _table(head, rows)
-
-
 def _range(values):
     return _seeds(values) if len(values) > 1 else f"{values[0]:.2f}"
 
@@ -135,7 +123,6 @@ def _speed(cells):
 
 PARTS = {
     "objective": _objectives,
-    "attempt": _attempts,
     "l2": _wide,
     "overfitting": _overfitting,
     "gradients": _gradients,

@@ -29,15 +29,6 @@ TABLE = {  # in the order that they are run: the cheapest and most telling first
     "awp(pgd)": (Training(objective=PGD7, awp={}), [0]),
 }
 
-ATTEMPTS = {  # to bring two objectives nearer to PGD training
-    "fast, step of eps": replace(FAST, objective={"name": "fast", "step_size": 0.1}),
-    "fast, 16 epochs": replace(FAST, epochs=16),
-    "fast, peak 2e-3": replace(FAST, peak=2e-3),
-    "trades, peak 5e-3": replace(TABLE["trades"][0], peak=5e-3),
-    "trades, beta 3": replace(TABLE["trades"][0], objective={"name": "trades", "beta": 3.0, **SEVEN}),
-    "trades, 16 epochs": replace(TABLE["trades"][0], epochs=16),
-}
-
 LOOK = {"rows": 1000, "steps": 20}  # every epoch; steps of eps / 10 are set with the radius below
 OVERFITTING = {  # single-step training that stops to work, without the guard and with it
     "mnist10k, step 2 eps": Training(

@@ -20,7 +20,7 @@ from _loops import PAIRS, speed
 from _measures import CARLINI, QUICK, Bench, Size
 from _trained import code
 from _training_tables import training_page
-from _trainings import ATTEMPTS, DEFENSIVE, OVERFITTING, REGULARISERS, STANDARD, STRONG, TABLE, guarded
+from _trainings import DEFENSIVE, OVERFITTING, REGULARISERS, STANDARD, STRONG, TABLE, guarded
 
 from saddlepoint.cli.main import _keep_memory
 from saddlepoint.evaluation.ensembles import CASCADE
@@ -60,8 +60,6 @@ def plan(bench):
             seeded = replace(training, seed=seed)
             yield cell("regulariser", f"{name}, seed {seed}", seeded, bench.regulariser, name=name)
     yield from (row(name, seed) for name, (_, seeds) in TABLE.items() for seed in seeds[1:])
-    for name, training in ATTEMPTS.items():
-        yield cell("attempt", name, training, bench.objective, parts=PARTS, name=name)
 
 
 def _cell(bench, kind, title, training, measure, /, *, parts=(), **about):
