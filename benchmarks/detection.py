@@ -6,27 +6,42 @@ what is there is not measured again, so a run that was killed goes on. It then w
 Detectors are fitted to training rows, their thresholds come from the last 500 test rows at a false positive rate of
 4 % (feature squeezing) or 5 %, and the first rows that are right when clean are attacked. An area is that of the rows
 that fool against the same rows when clean. Attacks keep their highest loss; C&W L2 keeps its nearest point at the
-stated confidence.
+stated confidence. Points are kept in results/weights/, so that a detector that changed meets the same ones again.
 """
 
 import argparse
 import hashlib
+import inspect
+import json
 import math
+import statistics
 import time
 import warnings
 from functools import cache, partial
 from pathlib import Path
 
 import torch
-from _cells import RESULTS, Cells, environment, fill
+from _cells import RESULTS, Cells, engine, environment, fill
+from _detection_tables import RESAMPLINGS, page
+from safetensors.torch import load_file, save_file
 from scipy import stats
 
 import saddlepoint as sp
 from saddlepoint import attacks
 from saddlepoint.cli.main import _keep_memory
-from saddlepoint.detectors import Confidence, FeatureSqueezing, Guarded, KDensity, NonMaximalEntropy, threshold
+from saddlepoint.defenses.training import Objective, ReversedLabelCrossEntropy, Schedule, Standard, fit
+from saddlepoint.detectors import (
+    Confidence,
+    FeatureSqueezing,
+    Guarded,
+    KDensity,
+    NonMaximalEntropy,
+    OrthogonalPGD,
+    threshold,
+)
 from saddlepoint.evaluation.detection import area, true_positives
-from saddlepoint.losses import fool_and_pass
+from saddlepoint.losses import cross_entropy, fool_and_pass, margin
+from saddlepoint.models import SmallCNN
 
 THREADS, CALIBRATED, PUBLISHED = 1, 500, 0.04
 MNIST, FASHION, PHOTOS = "mnist10k", "fashion-mnist", "photopatch10"
@@ -38,106 +53,108 @@ SQUEEZED = [
 ]
 TWINS = [(f"zoo:{data}-{kind}", name, eps) for data, name, eps in (("mnist", MNIST, 0.3), ("fashion", FASHION, 0.1))
          for kind in ("standard", "rce")]  # fmt: skip
+SQUEEZING = ["fgsm", "bim", "pgd", "deepfool, 1.5 times the step", "c&w l2, confidence 10", "c&w l2"]
+SQUEEZING += ["jsma", "c&w linf", "c&w l0"]  # of MNIST alone
+METRIC = [
+    "fgsm",
+    "bim",
+    "pgd",
+    "illc",
+    *(f"c&w l2{more}" for more in ("", *(f", confidence {c}" for c in (10, 30, 50)))),
+]
+KNOWING = [
+    ("zoo:mnist-standard", MNIST, "feature-squeezing"), ("zoo:fashion-standard", FASHION, "feature-squeezing"),
+    ("zoo:fashion-pgd", FASHION, "feature-squeezing"), ("zoo:mnist-rce", MNIST, "k-density"),
+    ("zoo:mnist-standard", MNIST, "k-density"), ("zoo:fashion-rce", FASHION, "k-density"),
+]  # fmt: skip
+KNOWN = ("torch", "python", "processor", "threads")  # that cells are measured again for
 METRICS = {"k-density": KDensity, "non-me": NonMaximalEntropy, "confidence": Confidence}
 FAST, SLOW = 500, 100  # rows
-RESAMPLINGS = 200
 
 
 def made(name, eps, **more):
-    """An attack by its name in the table."""
+    """An attack by its name in the table: C&W at 5 x 300 steps, unless told otherwise."""
     ball, quick = sp.Linf(eps), {"steps": 300, "search_steps": 5, "step_size": 0.05, "const": 1.0}
     kinds = {
         "fgsm": lambda: attacks.FGSM(ball=ball),
         "bim": lambda: attacks.BIM(ball=ball),
         "pgd": lambda: attacks.PGD(ball=ball),
+        "illc": lambda: attacks.ILLC(ball=ball),
         "deepfool, 1.5 times the step": lambda: attacks.DeepFool(),
         "jsma": lambda: attacks.JSMA(),
         "c&w l2": lambda: attacks.CWL2(**quick, **more),
-        "c&w l2, confidence 10": lambda: attacks.CWL2(**quick, confidence=10.0),
-        "c&w l2, confidence 30": lambda: attacks.CWL2(**quick, confidence=30.0),
-        "c&w linf": lambda: attacks.CWLinf(steps=200),
-        "c&w l0": lambda: attacks.CWL0(steps=200),
+        "c&w linf": lambda: attacks.CWLinf(steps=200, confidence=10.0),
+        "c&w l0": lambda: attacks.CWL0(steps=200, confidence=10.0),
     }
-    return kinds[name]()
+    first, comma, last = name.partition(", confidence ")
+    return made(first, eps, confidence=float(last)) if comma else kinds[name]()
 
 
 def plan():
     """(name, case, measure) of every cell."""
-    for model, data, _ in SQUEEZED[:1] + TWINS[1:2]:
-        detector = "feature-squeezing" if model == SQUEEZED[0][0] else "k-density"
-        case = {
-            "kind": "rate",
-            "model": model,
-            "detector": detector,
-            "resamplings": RESAMPLINGS,
-            "interval": "beta-binomial",
-            **code(),
-        }
+    shared = {key: value for key, value in environment(THREADS).items() if key in KNOWN}
+    for model, data, detector in ((SQUEEZED[0][0], MNIST, "feature-squeezing"), (TWINS[1][0], MNIST, "k-density")):
+        case = {"kind": "rate", "model": model, "detector": detector, "resamplings": RESAMPLINGS}
+        case |= {"interval": "beta-binomial", "code": code(detector, "threshold"), **shared}
         yield f"rate, {model}, {detector}", case, partial(rate, model, data, detector)
     for rows in (64, 512):
         model, data, _ = SQUEEZED[0]
-        case = {"kind": "cost", "model": model, "rows": rows, **code()}
+        case = {"kind": "cost", "model": model, "rows": rows, "code": code("feature-squeezing", "guarded"), **shared}
         yield f"cost, {model}, {rows} rows", case, partial(cost, model, data, rows)
+    for data in (MNIST, FASHION):
+        yield f"training, {data}", {"kind": "training", "data": data, **shared}, partial(training, data)
     for model, data, eps in SQUEEZED:
-        named = ["fgsm", "bim", "pgd", "deepfool, 1.5 times the step", "c&w l2, confidence 10"]
-        named += ["c&w l2", "jsma", "c&w linf", "c&w l0"] if data == MNIST else []
-        for name in named:
-            yield cell(model, data, eps, "feature-squeezing", name)
+        for name in SQUEEZING[: 9 if data == MNIST else 6]:
+            yield cell(model, data, eps, "feature-squeezing", name, shared)
     for model, data, eps in TWINS:
-        for name in ("fgsm", "pgd", "c&w l2", "c&w l2, confidence 30"):
+        for name in METRIC:
             for metric in METRICS:
-                yield cell(model, data, eps, metric, name)
-    for model, data, detector in (
-        (SQUEEZED[0][0], MNIST, "feature-squeezing"),
-        (TWINS[1][0], MNIST, "k-density"),
-        (TWINS[0][0], MNIST, "k-density"),
-    ):  # fmt: skip
+                yield cell(model, data, eps, metric, name, shared)
+    for model, data, eps in SQUEEZED[:3]:
+        case = {"kind": "joined", "model": model, "eps": eps, "rows": FAST, "engine": engine()}
+        case |= {"code": code("feature-squeezing", "guarded", "orthogonal"), **shared}
+        yield f"joined, {model}", case, partial(joined, model, data, eps)
+    for model, data, detector in KNOWING:
         for aim in ("threshold", "median"):
-            case = {"kind": "adaptive", "model": model, "detector": detector, "aim": aim, "rows": SLOW, **code()}
+            case = {"kind": "adaptive", "model": model, "detector": detector, "aim": aim, "rows": SLOW}
+            case |= {"engine": engine(("cw_l2", "_carlini")), "code": code(detector, "guarded"), **shared}
             yield f"adaptive, {model}, {detector}, {aim}", case, partial(knowing, model, data, detector, aim)
 
 
-def cell(model, data, eps, detector, name):
+def cell(model, data, eps, detector, name, shared):
     """One attack that does not know of the detector."""
-    rows = FAST if name in ("fgsm", "bim", "pgd") else SLOW
-    case = {
-        "kind": "oblivious",
-        "model": model,
-        "detector": detector,
-        "attack": name,
-        "eps": eps,
-        "rows": rows,
-        **code(),
-    }
+    rows = SLOW if name.startswith(("c&w l0", "jsma")) else FAST
+    case = {"kind": "oblivious", "model": model, "detector": detector, "attack": name, "eps": eps, "rows": rows}
+    case |= {"engine": attack_code(name, eps), "code": code(detector), **shared}
     return f"{model}, {detector}, {name}", case, partial(oblivious, model, data, eps, detector, name, rows)
 
 
-@cache
-def code():
-    """What all figures depend on."""
-    folder, digest = Path(sp.__file__).parent, hashlib.sha256()
-    for path in sorted([*folder.glob("detectors/*.py"), folder / "evaluation" / "detection.py"]):
-        digest.update(path.read_bytes())
-    kept = ("torch", "python", "processor", "threads")
-    return {"code": digest.hexdigest()[:12], **{k: v for k, v in environment(THREADS).items() if k in kept}}
+def attack_code(name, eps):
+    """What the points of an attack depend on."""
+    return engine((Path(inspect.getfile(type(made(name, eps)))).stem, "_carlini", "_pairs", "_minimal"))
+
+
+def code(detector, *others):
+    """What a detector's scores depend on, and other files of that folder."""
+    kind = FeatureSqueezing if detector == "feature-squeezing" else METRICS[detector]
+    file = Path(inspect.getfile(kind))
+    files = [file, *(file.parent / f"{name}.py" for name in ("_body", "scorer", *others))]
+    files.append(Path(inspect.getfile(area)))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 @cache
 def guarded(spec, data, detector):
     """The model behind a detector, its threshold set."""
     model, learn, test = sp.load_model(spec), sp.load_data(f"{data}:train"), sp.load_data(f"{data}:test")
-    learn = learn[:8000]
-    kind = (
-        FeatureSqueezing.joint({MNIST: "mnist"}.get(data, data))
-        if detector == "feature-squeezing"
-        else METRICS[detector]()
-    )
+    squeezes = detector == "feature-squeezing"
+    learn = learn[: 500 if squeezes else 8000]
+    kind = FeatureSqueezing.joint({MNIST: "mnist"}.get(data, data)) if squeezes else METRICS[detector]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        scorer = kind.fit(model, learn.x[:500] if detector == "feature-squeezing" else learn.x,
-                          learn.y[:500] if detector == "feature-squeezing" else learn.y)  # fmt: skip
-        count = min(CALIBRATED, len(test) // 2)
-        limit = threshold(scorer.scores(test.x[-count:]), PUBLISHED if detector == "feature-squeezing" else 0.05)
+        scorer = kind.fit(model, learn.x, learn.y)
+    count = min(CALIBRATED, len(test) // 2)
+    limit = threshold(scorer.scores(test.x[-count:]), PUBLISHED if squeezes else 0.05)
     return Guarded(model, scorer, limit)
 
 
@@ -152,9 +169,15 @@ def clean(spec, data, rows):
 
 @cache
 def points(spec, data, eps, name, rows):
-    """Adversarial points, the same for every detector."""
+    """Adversarial points, the same for every detector, and after a kill."""
     model, (x, y) = sp.load_model(spec), clean(spec, data, rows)
-    found = made(name, eps)(model, x, y).x
+    about = [model.fingerprint, sp.load_data(f"{data}:test").fingerprint, eps, name, rows, attack_code(name, eps)]
+    digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    path = RESULTS / "weights" / f"points-{digest}.safetensors"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"x": made(name, eps)(model, x, y).x.contiguous()}, path)
+    found = load_file(path)["x"]
     return x + 1.5 * (found - x) if name.startswith("deepfool") else found
 
 
@@ -184,6 +207,53 @@ def knowing(spec, data, detector, aim):
     found = made("c&w l2", 0, loss=fool_and_pass)(guard.pursued(below), x, y).x
     plain = told(guard, x, y, points(spec, data, 0.3, "c&w l2", SLOW))
     return {**told(guard, x, y, found), "plain": plain}
+
+
+def joined(spec, data, eps):
+    """Rows that hold without a detector, and with one, under PGD that does not know of it, and that does.
+
+    Behind a detector a row holds whose clean input is right and not refused, and whose points are right or refused.
+    """
+    guard, test = guarded(spec, data, "feature-squeezing"), sp.load_data(f"{data}:test")[:FAST]
+    model, ball, middle = sp.load_model(spec), sp.Linf(eps), guard.scorer.scores(clean(spec, data, FAST)[0]).median()
+    passing = attacks.PGD(ball=ball, loss=fool_and_pass)
+    turns = {
+        "oblivious": [(attacks.PGD(ball=ball, loss=loss), model) for loss in (cross_entropy, margin)],
+        "adaptive": [(passing, guard.classifier), (passing, guard.pursued(middle.item()))],
+    }
+    turns["adaptive"].append((OrthogonalPGD(ball=ball), guard.classifier))
+    seen = guard.screen(test.x)
+    right = seen.label == test.y
+    held = {"accuracy": right, "rejected": seen.rejected, "accepted": right & ~seen.rejected, "alone": right.clone()}
+    left = held["accepted"].clone()
+    for side, pairs in turns.items():
+        for attack, victim in pairs:
+            found = guard.screen(attack(victim, test.x, test.y).x)
+            fooled = found.label != test.y
+            held["alone"] &= ~fooled if side == "oblivious" else True
+            left &= found.rejected | ~fooled
+        held[side] = left.clone()
+    return {name: round(rows.float().mean().item(), 4) for name, rows in held.items()}
+
+
+def training(data, pairs=9, rows=8000):
+    """CPU seconds of an epoch of reversed cross-entropy in units of one of cross-entropy, and errors of the zoo's."""
+    learn, test = sp.load_data(f"{data}:train")[:rows], sp.load_data(f"{data}:test")
+    name = {MNIST: "mnist", FASHION: "fashion"}[data]
+    objectives: dict[str, Objective] = {"standard": Standard(), "rce": ReversedLabelCrossEntropy()}
+    spent = {kind: [] for kind in objectives}
+    for pair in range(pairs + 1):  # the first one warms up
+        for kind in sorted(objectives, reverse=bool(pair % 2)):
+            start = time.process_time()
+            fit(SmallCNN(), learn.x, learn.y, objectives[kind], Schedule(epochs=1))
+            spent[kind].append(time.process_time() - start)
+    ratios = sorted(b / a for a, b in zip(spent["standard"][1:], spent["rce"][1:], strict=True))
+    wrong = {kind: sp.load_model(f"zoo:{name}-{kind}").predict(test.x) != test.y for kind in objectives}
+    return {
+        "ratio": [round(value, 4) for value in statistics.quantiles(ratios, n=4, method="inclusive")],
+        "rows": len(test),
+        "errors": {kind: round(found.double().mean().item(), 4) for kind, found in wrong.items()},
+    }
 
 
 def rate(spec, data, detector):
@@ -232,95 +302,6 @@ def cost(spec, data, rows, repeats=15):
     }
 
 
-def page(cells):
-    """Markdown from the cells: what was measured, and no more."""
-    lines = []
-    for kind, write in (
-        ("oblivious", oblivious_table),
-        ("adaptive", adaptive_table),
-        ("rate", rate_table),
-        ("cost", cost_table),
-    ):
-        found = [cell for cell in cells.values() if cell["case"]["kind"] == kind]
-        lines += [*write(found), ""] if found else []
-    return "\n".join(lines)
-
-
-def oblivious_table(cells):
-    """Attacks that do not know of the detector."""
-    lines = ["**Attacks that do not know of the detector**: area under the ROC curve with its 95 % interval", ""]
-    lines += [
-        "| model | detector | attack | rows fooled | AUC | TPR at 4 % FPR | mean L2 |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    order = sorted(cells, key=lambda c: [c["case"][key] for key in ("detector", "model", "attack")])
-    return lines + [
-        f"| `{c['case']['model']}` | {c['case']['detector']} | {c['case']['attack']} | {figures(c)} |" for c in order
-    ]
-
-
-def figures(cell):
-    """The right half of a line."""
-    fooled = f"{cell['fooled']} of {cell['rows']}"
-    if "area" not in cell:
-        return f"{fooled} | | |"
-    value, low, high = cell["area"]
-    return f"{fooled} | {value:.3f} ({low:.3f} to {high:.3f}) | {100 * cell['tpr']:.1f} % | {cell['l2']:.2f}"
-
-
-def adaptive_table(cells):
-    """Attacks that know of it."""
-    lines = [
-        "**C&W L2 that knows of the detector**, by `Guarded.pursued`, beside plain C&W at the same 5 x 300 steps",
-        "",
-    ]
-    lines += [
-        "| model | detector | goes for a score below | fooled and passed | rows fooled | AUC | TPR at 4 % FPR | "
-        "mean L2 | plain: AUC | mean L2 |"
-    ]
-    lines += ["|---|---|---|---|---|---|---|---|---|---|"]
-    for c in cells:
-        aim = {"threshold": "the threshold", "median": "the median of clean rows"}[c["case"]["aim"]]
-        where = f"| `{c['case']['model']}` | {c['case']['detector']} | {aim} | {c['passed']} of {c['rows']}"
-        lines.append(f"{where} | {figures(c)} | {c['plain']['area'][0]:.3f} | {c['plain']['l2']:.2f} |")
-    return lines
-
-
-def rate_table(cells):
-    """The rate of refused clean rows."""
-    lines = [
-        "**The threshold**, from 500 clean rows at a false positive rate of 5 %, on the 1,500 others, 200 times",
-        "",
-    ]
-    lines += [
-        "| model | detector | mean rate | lowest | highest | within the 95 % interval of such a rank |",
-        "|---|---|---|---|---|---|",
-    ]
-    for c in cells:
-        shares = " | ".join(f"{100 * c[key]:.2f} %" for key in ("mean", "low", "high"))
-        lines.append(
-            f"| `{c['case']['model']}` | {c['case']['detector']} | {shares} | {c['inside']} of {RESAMPLINGS} |"
-        )
-    return lines
-
-
-def cost_table(cells):
-    """A pass of the guarded model."""
-    lines = [
-        "**One pass** behind {1-bit, median 2x2}: CPU milliseconds, the best of 15",
-        "",
-        "| rows | bare | guarded | ratio | three times the rows, bare | squeezers |",
-        "|---|---|---|---|---|---|",
-    ]
-    for c in sorted(cells, key=lambda c: c["case"]["rows"]):
-        told = {name: 1000 * value for name, value in c["seconds"].items()}
-        squeezers = ", ".join(f"{name[9:]} {value:.2f}" for name, value in told.items() if name.startswith("squeezer"))
-        times = " | ".join(f"{told[name]:.2f}" for name in ("bare", "guarded"))
-        stacked = f"{told['bare, all branches at once']:.2f}"
-        lines.append(f"| {c['case']['rows']} | {times} | {c['ratio']:.2f} | {stacked} | {squeezers} |")
-    return lines
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[], metavar="PART", help="cells with one of these in their names")
@@ -328,7 +309,7 @@ def main():
     asked_for = parser.parse_args()
     torch.set_num_threads(THREADS)
     _keep_memory()
-    cells = Cells(RESULTS / "detection.json")
+    cells = Cells(RESULTS / "detection.json", apart=("processor",))
     if not asked_for.table:
         fill(cells, plan(), only=asked_for.only)
     (RESULTS / "detection.md").write_text(page(cells.cells), encoding="utf-8")
