@@ -1,5 +1,6 @@
 """A file of measurements that survives a kill: one cell for each, written at once, and not measured again."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ class Cells:
 
     def __init__(self, path, apart=()):
         self.path, self.apart = path, apart
-        self.cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
+        self.cells = self._read()
 
     def has(self, name, case):
         """Whether this cell was measured, in this very case."""
@@ -39,9 +40,18 @@ class Cells:
         return {key: value for key, value in case.items() if key not in self.apart}
 
     def put(self, name, case, figures):
-        """Keep a cell, on disk too; whatever stood under its name is replaced."""
-        self.cells[name] = {"case": case, **figures}
+        """Keep a cell, on disk too, beside those that another run wrote meanwhile; one of its name is replaced."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.cells = self._read()
+            self.cells[name] = {"case": case, **figures}
+            self._write()
+
+    def _read(self):
+        return json.loads(self.path.read_text(encoding="utf-8"))["cells"] if self.path.exists() else {}
+
+    def _write(self):
         part = self.path.with_suffix(".part")
         part.write_text(json.dumps({"cells": dict(sorted(self.cells.items()))}, indent=1) + "\n", encoding="utf-8")
         os.replace(part, self.path)

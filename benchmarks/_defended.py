@@ -25,13 +25,48 @@ from saddlepoint.defenses.training import (
     fit,
 )
 from saddlepoint.defenses.transforms import LSPGA, DenoisingAutoencoder, Thermometer
-from saddlepoint.models import SmallCNN, load_weights, save_weights
+from saddlepoint.models import PoolCNN, SmallCNN, load_weights, save_weights
 from saddlepoint.records import NUMERICS_VERSION
 
-EPS, LEVELS, CONTRACTION = 0.1, 16, 0.1
+LEVELS, CONTRACTION = 16, 0.1
 WARMUP = 0.4  # without it a net on codes may not begin to learn; all adversarial training here has the same
 BLOCKS = ["softmax", "mean", "conv"]
-PGD7 = PGD(ball=sp.Linf(EPS), steps=7, step_size=EPS / 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A data set, and what is trained on it: ``rows`` of it, None for all; at radius ``eps``; tested at ``radii``.
+
+    ``longer``: how many times the epochs autoencoders of this ``form`` are trained.
+    """
+
+    data: str
+    shape: tuple[int, int, int]
+    net: Callable[..., nn.Module]
+    eps: float
+    radii: tuple[float, ...]
+    epochs: int
+    rows: int | None = None
+    form: str = "dense"
+    longer: int = 3
+
+    def made(self, levels=1):
+        """A net that has not learnt, of inputs with so many channels for each of the data's."""
+        return self.net(channels=levels * self.shape[0], size=self.shape[1])
+
+    def pgd(self):
+        """Seven steps."""
+        return PGD(ball=sp.Linf(self.eps), steps=7, step_size=self.eps / 4)
+
+
+PLACES = {
+    "fashion-mnist": Place(
+        data="fashion-mnist", shape=(1, 28, 28), net=SmallCNN, eps=0.1, radii=(0.05, 0.1), epochs=8
+    ),
+    "photopatch10": Place(
+        data="photopatch10", shape=(3, 32, 32), net=PoolCNN, eps=8 / 255, radii=(8 / 255,), epochs=15, form="conv"
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,21 +99,23 @@ class _Bypassed(nn.Module):
 
 @dataclass(frozen=True)
 class Nets:
-    """Trains what is asked for, into a folder; ``rows``: the first of the training rows, None for all."""
+    """Trains what is asked for, into a folder."""
 
     folder: Path
-    rows: int | None = None
-    epochs: int = 8
+    place: Place
 
     def defended(self, name):
         """A defense of DEFENSES."""
         return DEFENSES[name](self)
 
+    def adversarial(self):
+        return Adversarial(attack=self.place.pgd(), warmup=WARMUP)
+
     def bare(self):
-        return self.kept("bare", SmallCNN, lambda _: Standard())
+        return self.kept("bare", self.place.made, lambda _: Standard())
 
     def pgd(self):
-        return self.kept("pgd", SmallCNN, lambda _: Adversarial(attack=PGD7, warmup=WARMUP))
+        return self.kept("pgd", self.place.made, lambda _: self.adversarial())
 
     def thermometer(self, trained):
         """A net on thermometer codes, trained on clean inputs or on those of LS-PGA."""
@@ -86,16 +123,22 @@ class Nets:
         def objective(net):
             if not trained:
                 return Standard()
-            return Adversarial(attack=LSPGA(ball=sp.Linf(EPS), encoder=net[0], steps=7), warmup=WARMUP)
+            attack = LSPGA(ball=sp.Linf(self.place.eps), encoder=net[0], steps=7)
+            return Adversarial(attack=attack, warmup=WARMUP)
 
         def make():
-            return nn.Sequential(Thermometer(LEVELS), SmallCNN(channels=LEVELS))
+            return nn.Sequential(Thermometer(LEVELS), self.place.made(LEVELS))
 
         return Defended(*self.kept(f"thermometer{' lspga' * trained}", make, objective))
 
     def autoencoder(self):
         """A plain denoising autoencoder."""
-        return self.kept("autoencoder", lambda: DenoisingAutoencoder((1, 28, 28)), lambda _: Reconstruction(), 1e-3, 3)
+        place = self.place
+
+        def make():
+            return DenoisingAutoencoder(place.shape, form=place.form)
+
+        return self.kept(f"autoencoder {place.form}", make, lambda _: Reconstruction(), 1e-3, place.longer)
 
     def stack(self, trained):
         """An autoencoder before a net: both trained apart, or then the net by PGD through both."""
@@ -104,34 +147,35 @@ class Nets:
             return Defended(before, self.bare())
 
         def make():
-            return nn.Sequential(before.requires_grad_(False), SmallCNN())
+            return nn.Sequential(before.requires_grad_(False), self.place.made())
 
-        return Defended(*self.kept("autoencoder pgd", make, lambda _: Adversarial(attack=PGD7, warmup=WARMUP)))
+        return Defended(*self.kept("autoencoder pgd", make, lambda _: self.adversarial()))
 
     def contractive(self):
         penalty = ContractivePenalty(objective=Standard(), weight=CONTRACTION)
-        return self.kept(f"contractive {CONTRACTION}", SmallCNN, lambda _: penalty)
+        return self.kept(f"contractive {CONTRACTION}", self.place.made, lambda _: penalty)
 
     def blocks(self, kind, trained):
-        """A block after the second convolution and its rectifier: 32 channels of 7 x 7."""
+        """A block after the second convolution and its rectifier."""
 
         def make():
-            return denoise(SmallCNN(), ["layers.3"], like=torch.zeros(1, 1, 28, 28), kind=kind)
+            return denoise(self.place.made(), ["layers.3"], like=torch.zeros(1, *self.place.shape), kind=kind)
 
-        objective = Adversarial(attack=PGD7, warmup=WARMUP) if trained else Standard()
+        objective = self.adversarial() if trained else Standard()
         return self.kept(f"block {kind}{' pgd' * trained}", make, lambda _: objective)
 
     def kept(self, name, make, objective, peak=5e-3, longer=1):
         """A net in evaluation mode: read from the folder, or else trained into it, also after a kill."""
         torch.manual_seed(0)
-        net, schedule = make(), Schedule(epochs=longer * self.epochs, peak=peak)
-        about = {"name": name, "rows": self.rows, **schedule.describe(), **versions()}
-        about = json.loads(json.dumps(about))
+        place = self.place
+        net, schedule = make(), Schedule(epochs=longer * place.epochs, peak=peak)
+        about = {"name": name, "data": place.data, "rows": place.rows, "eps": place.eps}
+        about = json.loads(json.dumps({**about, **schedule.describe(), **versions()}))
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
         path = self.folder / f"defended-{digest}.safetensors"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            rows = data("fashion-mnist:train")[: self.rows]
+            rows = data(f"{place.data}:train")[: place.rows]
             checkpoint = Checkpoint(path.with_suffix(".checkpoint"), about)
             fit(net, rows.x, rows.y, objective(net), schedule, checkpoint=checkpoint)
             save_weights(net, path)

@@ -8,13 +8,21 @@ NONDIFFERENTIABLE = ("thermometer",)
 
 def defense_page(cells):
     """The whole page."""
-    found = {(c["case"]["kind"], c["case"]["name"], c["case"].get("eps")): c for c in cells.values()}
     known = [key for key in ENVIRONMENT if key != "engine"]
     where = dict.fromkeys(", ".join(f"{key} {c['case'][key]}" for key in known) for c in cells.values())
     lines = [f"Measured with {line}." for line in where] + [""]
-    sizes = [c["case"]["size"] for c in cells.values()]
-    lines += [*dict.fromkeys(map(_size, sizes)), ""]
-    for eps in sorted({key[2] for key in found if key[0] == "row"}):
+    places = dict.fromkeys(c["case"]["data"] for c in cells.values())
+    for place in places:
+        lines += _place(place, [c for c in cells.values() if c["case"]["data"] == place])
+    return "\n".join(lines)
+
+
+def _place(place, cells):
+    """All that was measured on one data set."""
+    found = {(c["case"]["kind"], c["case"]["name"], c["case"].get("eps")): c for c in cells}
+    lines = [f"**`{place}`**", "", *dict.fromkeys(map(_size, cells)), ""]
+    radii = sorted({key[2] for key in found if key[0] == "row"})
+    for eps in radii:
         rows = [[name, *_shares(found["row", name, eps])] for name in DEFENSES if ("row", name, eps) in found]
         head = [
             "defense",
@@ -26,20 +34,22 @@ def defense_page(cells):
             "codes %",
             "Square %",
         ]
-        lines += [f"**Linf, eps {eps}**", "", *_table(head, rows), ""]
+        lines += [f"**Linf, eps {eps:.3g}**", "", *_table(head, rows), ""]
     far = [
         [name, c["rows"], c["fooled"], *(f"{c[key]:.3f}" if key in c else "" for key in ("mean", "median"))]
         for name in DEFENSES
         if (c := found.get(("distance", name, None)))
     ]
-    lines += ["**C&W L2, adaptive**", "", *_table(["defense", "rows", "fooled", "mean", "median"], far), ""]
-    return "\n".join([*lines, *_table(["what must hold", "figures", "held"], list(_claims(found)))])
+    if far:
+        lines += ["**C&W L2, adaptive**", "", *_table(["defense", "rows", "fooled", "mean", "median"], far), ""]
+    return [*lines, *_table(["what must hold", "figures", "held"], list(_claims(found, radii))), ""]
 
 
-def _size(size):
-    train = "all" if size["train"] is None else f"the first {size['train']:,}"
+def _size(cell):
+    case = cell["case"]
+    train, size = "all" if case["rows"] is None else f"the first {case['rows']:,}", case["size"]
     return (
-        f"Nets saw {train} training rows for {size['epochs']} epochs (autoencoders three times as many). Shares are of "
+        f"Nets saw {train} training rows for {case['epochs']} epochs (autoencoders three times as many). Shares are of "
         f"{size['test']} test rows; adaptive PGD starts {size['starts']} times on each loss, Square asks "
         f"{size['queries']:,} times."
     )
@@ -51,10 +61,10 @@ def _shares(cell):
     return ["" if cell[key] is None else f"{100 * cell[key] / n:.1f}" for key in keys]
 
 
-def _claims(found):
+def _claims(found, radii):
     """[what, figures, held] of every rule whose cells are there."""
 
-    def share(name, key, eps=0.1):
+    def share(name, key, eps=radii[-1]):
         cell = found.get(("row", name, eps))
         return None if cell is None or cell[key] is None else 100 * cell[key] / cell["case"]["size"]["test"]
 
@@ -66,14 +76,14 @@ def _claims(found):
         if None not in figures:
             yield [what, ", ".join(f"{f:.2f}" for f in figures), "yes" if test(*figures) else "**no**"]
 
-    for eps in (0.05, 0.1):
+    for eps in radii:
         clean, still, naive = (share("thermometer", key, eps) for key in ("clean", "still", "naive"))
-        at = f"at eps {eps}"
+        at = f"at eps {eps:.3g}"
         yield from rule(f"thermometer {at}: naive PGD without a start = clean", lambda a, b: a == b, still, clean)
         yield from rule(f"thermometer {at}: naive PGD within 3 of clean", lambda a, b: a >= b - 3, naive, clean)
     for name in NONDIFFERENTIABLE:
-        oblivious, adaptive = share(name, "oblivious", 0.05), share(name, "adaptive", 0.05)
-        what = f"{name} at eps 0.05: oblivious - adaptive >= 10"
+        oblivious, adaptive = (share(name, key, radii[0]) for key in ("oblivious", "adaptive"))
+        what = f"{name} at eps {radii[0]:.3g}: oblivious - adaptive >= 10"
         yield from rule(what, lambda a, b: a - b >= 10, oblivious, adaptive)
     for name in ("thermometer", "autoencoder"):
         yield from rule(f"{name}: adaptive <= 10", lambda a: a <= 10, share(name, "adaptive"))

@@ -1,25 +1,25 @@
-"""What defenses in front of a net, and inside it, are worth once the attack knows of them, on Fashion-MNIST.
+"""What defenses in front of a net, and inside it, are worth once the attack knows of them.
 
 ``python benchmarks/preprocessing.py [--only PART ...] [--quick] [--table]`` fills results/preprocessing.json here,
 cell by cell, and writes preprocessing.md from it. What is there is not measured again; weights are kept in
 results/weights/, and a training that was killed goes on. ``--quick`` tries everything out on a few rows, apart, in
 results/quick/.
 
-Every net is SmallCNN, with Adam, batches of 128, one cycle, no augmentation, the last epoch; trained on the rows and
-for the epochs of ``Size``, which are few enough for one core and an hour. Columns of the table: points
-of PGD on the bare net ("oblivious"); PGD on the whole as autograd sees it ("naive"), also without a random start; PGD
-through the surrogate (BPDA), on the cross-entropy and the margin ("adaptive"), for a thermometer then LS-PGA and DGA,
-too ("codes": those alone); Square. Accuracies are the bare module's at points that were found to lie in ball and box.
+Every net is that of its place in ``_defended.py``, trained with Adam, batches of 128, one cycle, no augmentation, to
+the last epoch: two hours on one core. Columns of the table: points of PGD on the bare net ("oblivious"); PGD on the
+whole as autograd sees it ("naive"), also without a random start; PGD through the surrogate (BPDA), on the cross-entropy
+and the margin ("adaptive"), for a thermometer then LS-PGA and DGA, too ("codes": those alone); Square. Accuracies are
+the bare module's at points that were found to lie in ball and box.
 """
 
 import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from _cells import RESULTS, Cells, environment, fill
-from _defended import DEFENSES, EPS, Nets, versions
+from _defended import DEFENSES, PLACES, Nets, Place, versions
 from _defense_tables import defense_page
 from _standing import FIRST, standing, worst
 from _trained import data
@@ -32,23 +32,20 @@ from saddlepoint.evaluation.ensembles import Member
 
 THREADS = 1
 PARTS = ("_carlini", "_minimal", "_turns", "combinators", "cw_l2", "square")
-RADII = (0.05, EPS)
 FAR = ("none", "autoencoder", "contractive")  # those whose distances something is claimed of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How many rows: to train on (None: all), to test on, for Carlini & Wagner; epochs, steps of PGD, queries."""
+    """How many rows to test on, and for Carlini & Wagner; starts of PGD on each loss, queries."""
 
-    train: int | None = 10_000
     test: int = 500
-    few: int = 50
-    epochs: int = 4
+    few: int = 100
     starts: int = 2
     queries: int = 1000
 
 
-QUICK = Size(train=1280, test=60, few=4, epochs=1, starts=1, queries=20)
+QUICK = Size(test=60, few=4, starts=1, queries=20)
 
 
 @dataclass(frozen=True)
@@ -56,12 +53,13 @@ class Bench:
     """The figures of one cell each."""
 
     size: Size
+    place: Place
     folder: Path
 
     @property
     def nets(self):
         """Trained as they are needed."""
-        return Nets(self.folder / "weights", self.size.train, self.size.epochs)
+        return Nets(self.folder / "weights", self.place)
 
     def row(self, name, eps):
         """How many rows hold under each kind of attack."""
@@ -96,7 +94,7 @@ class Bench:
         return {**told, "mean": float(far.mean()), "median": float(far.median())} if len(far) else told
 
     def _test(self, rows):
-        found = data("fashion-mnist:test")[:rows]
+        found = data(f"{self.place.data}:test")[:rows]
         return found.x, found.y
 
     def _oblivious(self, found, x, y, ball):
@@ -117,19 +115,19 @@ def _codes(found, ball):
     return [Member(name="ls-pga", attack=LSPGA(**given)), Member(name="dga", attack=DGA(**given, keep=FIRST))]
 
 
-def plan(bench):
+def plan(benches):
     """(name, case, measure) of every cell."""
-    size = asdict(bench.size)
-    shared = {"size": size, "training": versions(), **environment(THREADS, PARTS)}
-    for name in DEFENSES:
-        for eps in RADII:
-            yield (
-                f"row, {name}, {eps}",
-                {"kind": "row", "name": name, "eps": eps, **shared},
-                partial(bench.row, name, eps),
-            )
-        if name in FAR:
-            yield f"distance, {name}", {"kind": "distance", "name": name, **shared}, partial(bench.distance, name)
+    for bench in benches:
+        place = bench.place
+        about = {"data": place.data, "rows": place.rows, "epochs": place.epochs, "size": asdict(bench.size)}
+        about |= {"training": versions(), **environment(THREADS, PARTS)}
+        for name in DEFENSES:
+            for eps in place.radii:
+                case = {"kind": "row", "name": name, "eps": eps, **about}
+                yield f"row, {place.data}, {name}, {eps:.3g}", case, partial(bench.row, name, eps)
+            if name in FAR:
+                case = {"kind": "distance", "name": name, **about}
+                yield f"distance, {place.data}, {name}", case, partial(bench.distance, name)
 
 
 def main():
@@ -140,10 +138,12 @@ def main():
     asked = parser.parse_args()
     torch.set_num_threads(THREADS)
     _keep_memory()
-    folder, size = (RESULTS / "quick", QUICK) if asked.quick else (RESULTS, Size())
+    folder, size, places = RESULTS, Size(), list(PLACES.values())
+    if asked.quick:
+        folder, size, places = RESULTS / "quick", QUICK, [replace(place, rows=1280, epochs=1) for place in places]
     cells = Cells(folder / "preprocessing.json", apart=("processor",))
     if not asked.table:
-        fill(cells, plan(Bench(size, folder)), only=asked.only)
+        fill(cells, plan([Bench(size, place, folder) for place in places]), only=asked.only)
     (folder / "preprocessing.md").write_text(defense_page(cells.cells), encoding="utf-8")
     print("wrote preprocessing.md")
 
