@@ -2,10 +2,11 @@ import copy
 import re
 
 import pytest
+from browser import Browser
 from sklearn.metrics import auc, roc_curve
 
 from saddlepoint.records import wilson
-from saddlepoint.report.detection import Scale, render, roc
+from saddlepoint.report.detection import Scale, render, roc, write
 
 
 def share(count, rows):
@@ -59,6 +60,7 @@ def test_a_step_of_the_curve_is_what_scikit_learn_says_ties_included():
 def test_the_page_has_a_line_a_curve_and_a_histogram_for_each_attack(found):
     page = render(found)
     assert page.startswith("<!doctype html>")
+    assert "plotly.js (basic" in page
     assert re.findall(r"<h3>(.*?)</h3>", page) == ["pgd", "pgd adaptive", "pgd adaptive, below 0.001"]
     assert "fooled: 1 of 2 rows score" in page
     assert "clean: 1 of 3 rows score" in page
@@ -89,7 +91,7 @@ def test_without_an_attack_that_fools_nothing_is_plotted(found):
     found["attacks"] = [attacked("fgsm", 0)]
     page = render(found)
     assert "ROC curves</h2>" not in page
-    assert "Plotly" not in page.split("<style>")[0]
+    assert "plotly.js (basic" not in page, "the library is not there for nothing"
 
 
 def test_the_axis_is_logarithmic_only_where_scores_span_orders_of_magnitude():
@@ -100,3 +102,37 @@ def test_the_axis_is_logarithmic_only_where_scores_span_orders_of_magnitude():
     assert single.place(1.0) == 0
     for scale in (wide, narrow):
         assert [scale.place(scale.score(x)) for x in (0.0, 30.0, 100.0)] == pytest.approx([0, 30, 100])
+
+
+@pytest.fixture(scope="module")
+def browser(chromium, tmp_path_factory):
+    with Browser(chromium, tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (400, "dark")])
+def test_it_fits_fetches_nothing_and_complains_of_nothing(browser, found, tmp_path, width, scheme):
+    found["attacks"][0]["attack"] = "x" * 300
+    page = tmp_path / "report.html"
+    write(found, page)
+    browser.open(page, width=width, scheme=scheme)
+    browser.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    browser.wait("document.querySelectorAll('.canvas .scatterlayer .trace').length === 2")
+    assert browser.run("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
+    browser.picture(tmp_path / "page.png")
+    assert (tmp_path / "page.png").stat().st_size > 10_000
+    assert browser.requests == [page.as_uri()]
+    assert browser.console == []
+
+
+@pytest.mark.browser
+def test_a_curve_goes_and_comes_back_at_its_button(browser, found, tmp_path):
+    write(found, tmp_path / "report.html")
+    browser.open(tmp_path / "report.html")
+    drawn = "document.querySelectorAll('.canvas .scatterlayer .trace').length"
+    browser.wait(f"{drawn} === 2")
+    browser.click('[data-line="1"]')
+    browser.wait(f"{drawn} === 1")
+    browser.click('[data-line="1"]')
+    browser.wait(f"{drawn} === 2")
