@@ -112,6 +112,12 @@ def test_a_contractive_penalty_goes_around_the_objective_and_awp_around_it():
     assert changed.describe(Linf(0.1))["objective"] == {"name": "standard", "contractive": "0.03"}
     both = changed.changed(awp={}).make(Linf(0.1))
     assert both == AWP(objective=ContractivePenalty(objective=Standard(), weight=0.03))
+    told = {"weight": 0.03, "sigma": "1/10", "warmup": 0.2}
+    full = recipes()["fast"].changed(objective={"contractive": told}).make(Linf(0.1), Bounds(-1, 1))
+    inside = recipes()["fast"].make(Linf(0.1), Bounds(-1, 1))
+    assert full == ContractivePenalty(objective=inside, weight=0.03, sigma=0.1, warmup=0.2, bounds=Bounds(-1, 1))
+    with pytest.raises(SpecError, match="unknown setting of ContractivePenalty 'wait'"):
+        recipes()["fast"].changed(objective={"contractive": {"wait": 1}}).make(Linf(0.1))
     with pytest.raises(SettingError, match="weight=-1.0 must be a finite number"):
         recipes()["fast"].changed(objective={"contractive": -1.0}).make(Linf(0.1))
 

@@ -15,10 +15,12 @@ from saddlepoint.losses import cross_entropy
 EPS = 0.13
 
 
-def defended(mode="thermometer", levels=8, shape=(1, 3, 3), dtype=torch.float64, seed=0):
+def defended(mode="thermometer", levels=8, shape=(1, 3, 3), dtype=torch.float64, seed=0, fitted=False):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder, d = Thermometer(levels, mode), torch.Size(shape).numel()
+        if fitted:  # narrow buckets near 0
+            encoder = Thermometer(levels, mode, centroids=torch.linspace(0.05, 1, levels, dtype=dtype).square())
         net = nn.Sequential(encoder, nn.Flatten(), nn.Linear(levels * d, 12), nn.Tanh(), nn.Linear(12, 3)).to(dtype)
         x = torch.rand(30, *shape, dtype=dtype)
     model = sp.Classifier(net)
@@ -29,9 +31,10 @@ def both(encoder, eps=EPS, **given):
     return [LSPGA(ball=sp.Linf(eps), encoder=encoder, **given), DGA(ball=sp.Linf(eps), encoder=encoder, **given)]
 
 
+@pytest.mark.parametrize("fitted", [False, True])
 @pytest.mark.parametrize(("mode", "levels"), [("thermometer", 4), ("thermometer", 16), ("one-hot", 8)])
-def test_they_break_what_a_gradient_does_not(mode, levels):
-    encoder, model, x, y = defended(mode, levels)
+def test_they_break_what_a_gradient_does_not(mode, levels, fitted):
+    encoder, model, x, y = defended(mode, levels, fitted=fitted)
     naive = sp.attacks.PGD(ball=sp.Linf(EPS), steps=20, random_start=False)(model, x, y)
     assert not naive.success.any()
     chance = torch.stack([sp.Linf(EPS).random_start(x, model.bounds, sp.Noise(i)) for i in range(20)])
@@ -47,9 +50,10 @@ def test_they_break_what_a_gradient_does_not(mode, levels):
         assert torch.equal(found.loss, cross_entropy(model.logits(found.x), y).detach())
 
 
+@pytest.mark.parametrize("fitted", [False, True])
 @pytest.mark.parametrize("mode", ["thermometer", "one-hot"])
-def test_on_a_linear_net_one_step_of_dga_is_the_best_of_all_codes(mode):
-    encoder, _, x, _ = defended(mode, 6, shape=(3,))
+def test_on_a_linear_net_one_step_of_dga_is_the_best_of_all_codes(mode, fitted):
+    encoder, _, x, _ = defended(mode, 6, shape=(3,), fitted=fitted)
     model = sp.Classifier(nn.Sequential(encoder, nn.Linear(18, 2, dtype=torch.float64)))
     y = model.predict(x)
     loss = sp.losses.margin
@@ -62,8 +66,9 @@ def test_on_a_linear_net_one_step_of_dga_is_the_best_of_all_codes(mode):
     assert torch.allclose(found.loss, best)
 
 
-def test_a_step_of_ls_pga_by_hand():
-    encoder, model, x, y = defended()
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_step_of_ls_pga_by_hand(fitted):
+    encoder, model, x, y = defended(fitted=fitted)
     attack = LSPGA(ball=sp.Linf(EPS), encoder=encoder, steps=2, step_size=0.3, start="zero")
     low, high = encoder.buckets((x - EPS).clamp(0, 1)), encoder.buckets((x + EPS).clamp(0, 1))
     k = torch.arange(8).view(1, 1, 8, 1, 1)

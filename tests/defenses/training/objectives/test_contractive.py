@@ -1,14 +1,17 @@
 """Closed forms against autograd's Jacobian, layer by layer, and the objective that is left where the weight is 0."""
 
+import gc
+import weakref
+
 import pytest
 import torch
-from all_objectives import every, grads_of, loss_of, net_of, points_of, rows_of
+from all_objectives import NOISE, every, grads_of, loss_of, net_of, points_of, rows_of
 from torch import nn
 from torch.nn import functional
 
-from saddlepoint.balls import Linf
-from saddlepoint.defenses.training import AWP, ContractivePenalty, Schedule, Standard, Trades, fit
-from saddlepoint.errors import ModelError, SettingError
+from saddlepoint.balls import Bounds, Linf
+from saddlepoint.defenses.training import AWP, ContractivePenalty, Fast, Schedule, Standard, Trades, fit
+from saddlepoint.errors import InputError, ModelError, SettingError
 
 PLAIN = sorted(name for name in every(Linf(0.1)) if not name.startswith(("AWP", "ContractivePenalty")))
 
@@ -170,6 +173,65 @@ def test_two_passes_are_averaged():
     assert torch.allclose(both, known)
 
 
+@pytest.mark.parametrize("name", PLAIN)
+def test_noise_stands_in_place_of_the_inputs_of_any_objective(name):
+    x, y = rows_of(dtype=torch.float64)
+    nets = [net_of(dropout=0.0, dtype=torch.float64).eval() for _ in range(3)]
+    objective = every(Linf(0.1), teacher=net_of(dtype=torch.float64, seed=5))[name]
+    noisy = (x + 0.2 * NOISE.at(torch.arange(len(x))).child("contractive").normal(x)).clamp(0, 1)
+    found = loss_of(ContractivePenalty(objective=objective, weight=0.3, sigma=0.2), nets[0], x, y)
+    known = loss_of(ContractivePenalty(objective=objective, weight=0.3), nets[1], noisy, y)
+    assert torch.equal(found, known)
+    assert not torch.equal(found, loss_of(ContractivePenalty(objective=objective, weight=0.3), nets[2], x, y))
+
+
+def test_noise_has_its_size_stays_in_the_box_and_goes_by_row():
+    x, y = torch.full((400, 1, 6, 6), 0.5), torch.zeros(400, dtype=torch.int64)
+    net = net_of()
+    objective = ContractivePenalty(objective=Standard(), sigma=0.1)
+    points = points_of(objective, net, x, y)
+    assert (points - x).std().item() == pytest.approx(0.1, rel=0.03)
+    assert torch.equal(points_of(objective, net, x[5:8], y[5:8], rows=torch.arange(5, 8)), points[5:8])
+    wide = points_of(ContractivePenalty(objective=Standard(), sigma=1.0, bounds=Bounds(-1, 0.75)), net, x, y)
+    assert (wide.min().item(), wide.max().item()) == (-1.0, 0.75)
+    assert torch.equal(x, torch.full_like(x, 0.5))
+
+
+@pytest.mark.parametrize(("progress", "share"), [(0.0, 0.0), (0.1, 0.25), (0.4, 1.0), (1.0, 1.0)])
+@pytest.mark.parametrize("outer", [False, True])
+def test_the_weight_grows_over_the_warm_up(progress, share, outer):
+    x, y = rows_of(dtype=torch.float64)
+    losses = []
+    for given in ({"weight": 0.5, "warmup": 0.4}, {"weight": 0.5 * share}):
+        objective = ContractivePenalty(objective=Trades(ball=Linf(0.1), steps=1), **given)
+        net = net_of(dropout=0.0, dtype=torch.float64).eval()
+        losses.append(loss_of(AWP(objective=objective) if outer else objective, net, x, y, progress=progress))
+    assert torch.allclose(*losses, rtol=1e-12)
+
+
+def test_the_warm_up_begins_without_a_penalty_that_is_not_finite():
+    x, y = rows_of()
+    net = net_of().eval()
+    with torch.no_grad():
+        net[1].weight.fill_(1e20)  # whose square is infinite
+    objective = ContractivePenalty(objective=Standard(), warmup=0.5)
+    assert loss_of(objective, net, x, y, progress=0.0).isfinite()
+    assert not loss_of(objective, net, x, y, progress=0.1).isfinite()
+
+
+@pytest.mark.parametrize("given", [{"sigma": 0.1}, {"warmup": 0.5}])
+def test_what_goes_along_with_points_ends_with_them(given):
+    x, y = rows_of()
+    objective = ContractivePenalty(objective=Standard(), **given)
+    points = points_of(objective, net_of(), x, y)
+    with pytest.raises(InputError, match="give loss the tensor that points returned"):
+        objective.loss(net_of(), x, points.clone(), y)
+    alive = weakref.ref(points)
+    del points, x
+    gc.collect()
+    assert alive() is None
+
+
 def test_training_with_it_contracts(batch, make_net):
     x, y = batch
     found = []
@@ -204,4 +266,10 @@ def test_what_has_no_closed_form_is_refused():
         ContractivePenalty(objective=objective)
     with pytest.raises(SettingError, match="weight=-1.0 must be a finite number >= 0"):
         ContractivePenalty(objective=Standard(), weight=-1.0)
+    with pytest.raises(SettingError, match="sigma=-0.1 must be a finite number >= 0"):
+        ContractivePenalty(objective=Standard(), sigma=-0.1)
+    with pytest.raises(SettingError, match=r"warmup=1.5 must lie in \[0, 1\]: the share of training"):
+        ContractivePenalty(objective=Standard(), warmup=1.5)
+    with pytest.raises(SettingError, match="differ from the objective's, .*; give the penalty the same"):
+        ContractivePenalty(objective=Fast(ball=Linf(0.1), bounds=Bounds(-1, 1)), sigma=0.1)
     assert isinstance(AWP(objective=objective).objective, ContractivePenalty)

@@ -1,30 +1,24 @@
 """The penalty of deep contractive networks around any objective (Gu & Rigazio)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from saddlepoint._typing import Batch, Labels
-from saddlepoint.defenses.training.objectives._checks import check_weight
+from saddlepoint.balls import Bounds
+from saddlepoint.defenses.training.objectives._checks import check_share, check_weight
+from saddlepoint.defenses.training.objectives._layers import Watch, watched
 from saddlepoint.defenses.training.objectives.awp import AWP
 from saddlepoint.defenses.training.objectives.objective import Memory, Objective
-from saddlepoint.errors import ModelError, SettingError
+from saddlepoint.errors import InputError, ModelError, SettingError
 from saddlepoint.noise import Noise
 
-_CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
-_FROM_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {  # the slope of an activation, from what it returned
-    "relu": lambda a: (a > 0).to(a.dtype),
-    "tanh": lambda a: 1 - a.square(),
-    "sigmoid": lambda a: a * (1 - a),
-}
-_OTHERS = {"celu", "elu", "gelu", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "relu6", "selu", "silu"}
-_OTHERS |= {"softplus", "softsign"}
+# ``loss`` knows neither the noise nor how far the training is: the noisy inputs (None where they are the points
+# themselves, which would else hold their own key) and the share of the weight go along with the points.
+_NOTES = WeakTensorKeyDictionary()
 
 
 @final
@@ -42,19 +36,28 @@ class ContractivePenalty:
         objective: any other one; AWP goes around the penalty.
         weight: of the penalty; at 0 it is the objective itself.
         squared: whether the norm is squared.
+        sigma: standard deviation of Gaussian noise on the inputs of every step, in input units, clipped to the box. The
+            objective gets the noisy inputs in place of the clean ones, so that it attacks them, too.
+        warmup: share of the training over which the weight grows linearly from 0, in [0, 1]; a penalty that is huge at
+            first otherwise drives the weights to 0.
+        bounds: the box of the inputs.
 
-    Raises:  SettingError for AWP inside, or a weight that means nothing; in training, ModelError if there is no layer
-        of these kinds, or one whose Jacobian has no closed form here.
+    Raises:  SettingError for AWP inside, a number that means nothing, or noise in another box than the objective's; in
+        training, ModelError if there is no layer of these kinds, or one whose Jacobian has no closed form here, and
+        InputError for points that are not those of :meth:`points`.
 
     Source:  Gu & Rigazio 2015, arXiv:1412.5068, section 4; the square is that of contractive autoencoders (Rifai et al.
         2011).
-    Departs:  the square; one weight for all layers, by outputs; no noise is added to the inputs. Pooling, dropout,
-        attention and sums have no penalty of their own.
+    Departs:  the square; one weight for all layers, by outputs; the warm-up. The paper adds noise to the inputs, here
+        only ``sigma`` > 0 does. Pooling, dropout, attention and sums have no penalty of their own.
     """
 
     objective: Objective
     weight: float = 1e-2
     squared: bool = True
+    sigma: float = 0.0
+    warmup: float = 0.0
+    bounds: Bounds = Bounds()
 
     def __post_init__(self) -> None:
         if isinstance(self.objective, AWP | ContractivePenalty):
@@ -62,6 +65,11 @@ class ContractivePenalty:
                 f"the objective is {type(self.objective).__name__}; put AWP around the penalty, and the penalty once"
             )
         check_weight("weight", self.weight)
+        check_weight("sigma", self.sigma)
+        check_share("warmup", self.warmup, "the share of training over which the weight grows")
+        inside = getattr(self.objective, "bounds", self.bounds)
+        if self.sigma and inside != self.bounds:
+            raise SettingError(f"bounds={self.bounds} differ from the objective's, {inside}; give the penalty the same")
 
     @property
     def replays(self) -> int:
@@ -69,16 +77,37 @@ class ContractivePenalty:
         return int(getattr(self.objective, "replays", 1))
 
     def points(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float, memory: Memory) -> Batch:
-        return self.objective.points(module, x, y, noise=noise, progress=progress, memory=memory)
+        if self.sigma:
+            noisy = x + self.sigma * noise.child("contractive").normal(x)
+            x = noisy.clamp(self.bounds.lower, self.bounds.upper)
+        points = self.objective.points(module, x, y, noise=noise, progress=progress, memory=memory)
+        if self.sigma or self.warmup:
+            share = min(1.0, progress / self.warmup) if self.warmup else 1.0
+            _NOTES[points] = (None if points is x else x, share)
+        return points
 
     def loss(self, module: nn.Module, x: Batch, points: Batch, y: Labels) -> Tensor:
-        if self.weight == 0:
+        x, share = self._noted(x, points)
+        weight = self.weight * share
+        if weight == 0:
             return self.objective.loss(module, x, points, y)
-        with _watched(module) as watch:
+        with watched(module) as watch:
             loss = self.objective.loss(module, x, points, y)
-        return loss + self.weight * self._penalty(watch)
+        return loss + weight * self._penalty(watch)
 
-    def _penalty(self, watch: "_Watch") -> Tensor:
+    def _noted(self, x: Batch, points: Batch) -> tuple[Batch, float]:
+        """The inputs that the points were made from, and the share of the weight."""
+        if not self.sigma and not self.warmup:
+            return x, 1.0
+        if points not in _NOTES:
+            raise InputError(
+                "the penalty with noise or a warm-up does not know these points; give loss the tensor that points "
+                "returned"
+            )
+        noisy, share = _NOTES[points]
+        return points if noisy is None else noisy, share
+
+    def _penalty(self, watch: Watch) -> Tensor:
         if not watch.layers:
             raise ModelError("the model has no dense layer or convolution to penalise; use the objective alone")
         terms = []
@@ -88,122 +117,3 @@ class ContractivePenalty:
                 norms = norms.clamp_min(torch.finfo(norms.dtype).tiny).sqrt()  # no slope at 0
             terms.append(norms.mean() / layer.output[0].numel())
         return torch.stack(terms).sum() / watch.passes
-
-
-@final
-class _Layer:
-    """One layer of one pass: |W_i|^2 of its outputs, and what came after them."""
-
-    def __init__(self, output: Tensor, reached: Tensor) -> None:
-        self.output, self.reached = output, reached  # the last tensor of the layer; (1, ...) or as output
-        self.slope: Tensor | None = None
-
-    def squares(self) -> Tensor:
-        """The squared norm of each output's row of the Jacobian (n, ...)."""
-        slope = torch.ones_like(self.output) if self.slope is None else self.slope
-        return slope.square() * self.reached
-
-
-@final
-class _Watch(TorchFunctionMode):
-    """Sees layers being computed, whether modules or functions compute them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers: list[_Layer] = []
-        self.passes = 0
-        self._last: dict[int, _Layer] = {}  # by the id of its output, which the layer keeps alive
-        self._padded: dict[int, tuple[Tensor, Tensor]] = {}  # padded inputs, with ones where they are not padding
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 (torch's own)
-        given = dict(kwargs or {})
-        before = args[0] if args and isinstance(args[0], Tensor) else None
-        output = func(*args, **given)
-        if before is None or not isinstance(output, Tensor) or not torch.is_grad_enabled():
-            return output
-        if func is functional.linear:
-            weight = args[1] if len(args) > 1 else given["weight"]
-            self._add(output, weight.square().sum(1))
-        elif func in _CONVOLUTIONS:
-            self._add(output, self._convolution(func, args, given))
-        elif func is functional.pad and args[1:2] and before.dim() > 2:
-            self._pad(output, args, given)
-        elif (layer := self._last.get(id(before))) is not None and layer.slope is None:
-            self._follow(layer, before, output, func, args, given)
-        return output
-
-    def _add(self, output: Tensor, reached: Tensor) -> None:
-        layer = _Layer(output, reached)
-        self.layers.append(layer)
-        self._last[id(output)] = layer
-
-    def _follow(
-        self,
-        layer: _Layer,
-        before: Tensor,
-        output: Tensor,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        given: dict[str, Any],
-    ) -> None:
-        name = getattr(func, "__name__", "").strip("_")
-        if func is functional.batch_norm:
-            scale = _scale(*args[1:], **given)
-            layer.reached = layer.reached * scale.square().view(-1, *[1] * (output.dim() - 2))
-        elif name in _FROM_OUTPUT:
-            layer.slope = _FROM_OUTPUT[name](output)
-        elif name in _OTHERS:
-            if output is before:
-                raise ModelError(f"{name} changes its input in place, so that its slope is lost; use inplace=False")
-            layer.slope = torch.autograd.grad(output, before, torch.ones_like(output), create_graph=True)[0]
-        else:
-            return
-        del self._last[id(before)]  # its id may go to another tensor
-        layer.output = output
-        self._last[id(output)] = layer
-
-    def _convolution(self, func: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]) -> Tensor:
-        x, weight = args[0], args[1] if len(args) > 1 else given["weight"]
-        rest = {key: value for key, value in given.items() if key not in ("weight", "bias")}
-        _, ones = self._padded.get(id(x), (x, torch.ones_like(x[:1])))
-        found: Tensor = func(ones, weight.square(), None, *args[3:], **rest)
-        return found
-
-    def _pad(self, output: Tensor, args: tuple[Any, ...], given: dict[str, Any]) -> None:
-        mode = args[2] if len(args) > 2 else given.get("mode", "constant")
-        if mode != "constant":
-            raise ModelError(f"padding by {mode!r} has no closed form here; use zero padding, or the objective alone")
-        self._padded[id(output)] = (output, functional.pad(torch.ones_like(args[0][:1]), args[1]))
-
-
-@contextmanager
-def _watched(module: nn.Module) -> Iterator[_Watch]:
-    """Every pass of the module with gradients is seen."""
-    watch = _Watch()
-
-    def count(*_: object) -> None:
-        watch.passes += torch.is_grad_enabled()
-
-    hook = module.register_forward_hook(count)
-    try:
-        with watch:
-            yield watch
-    finally:
-        hook.remove()
-
-
-def _scale(
-    running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None, bias: Tensor | None = None,
-    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
-    """What batch normalisation multiplies by in evaluation mode."""
-    if running_var is None:
-        raise ModelError("batch normalisation without running statistics mixes rows; use track_running_stats=True")
-    scale = (running_var.clone() + eps).rsqrt()
-    return scale if weight is None else scale * weight

@@ -75,7 +75,7 @@ def build(
     """The objective.
 
     Args:
-        settings: its name and fields; as ``contractive``, the weight of a contractive penalty around it.
+        settings: its name and fields; as ``contractive``, the weight or settings of a contractive penalty around it.
         awp: settings of the perturbation of weights around all that, None for none.
         ball: with the radius that is trained at, for those that need one.
         scale: of a step size that the settings hold, which is for the recipe's own radius.
@@ -93,8 +93,9 @@ def build(
     values = _scaled(typed.read(kind, given, leave=_OURS), scale)
     made: Objective = kind(**values, **{name: value for name, value in ours.items() if name in names})
     if "contractive" in settings:
-        weight = typed.read(ContractivePenalty, {"weight": settings["contractive"]}, leave=_OURS)
-        made = ContractivePenalty(objective=made, **weight)
+        told = settings["contractive"]
+        told = told if isinstance(told, Mapping) else {"weight": told}
+        made = ContractivePenalty(objective=made, bounds=bounds, **typed.read(ContractivePenalty, told, leave=_OURS))
     return made if awp is None else AWP(objective=made, **typed.read(AWP, awp, leave=_OURS))
 
 
