@@ -75,6 +75,8 @@ zoo: .venv/.cli ## Train the embedded models again (over two hours; fashion-mnis
 	$(BIN)/saddlepoint train defensive-distillation --data fashion-mnist --epochs 8 --threads 1 --out $(ZOO)/fashion-distilled.safetensors
 	$(BIN)/saddlepoint train standard --data photopatch10 --net PoolCNN --epochs 30 --threads 1 --out $(ZOO)/photopatch-standard.safetensors
 	$(BIN)/saddlepoint train pgd --data photopatch10 --net PoolCNN --threads 1 --out $(ZOO)/photopatch-pgd.safetensors
+	$(BIN)/saddlepoint train standard --net LeakyCNN --threads 1 --out $(ZOO)/mnist-leaky.safetensors
+	$(BIN)/saddlepoint train standard --net LeakyCNN --data fashion-mnist --threads 1 --out $(ZOO)/fashion-leaky.safetensors
 	$(BIN)/saddlepoint train rce --threads 1 --out $(ZOO)/mnist-rce.safetensors
 	$(BIN)/saddlepoint train rce --data fashion-mnist --threads 1 --out $(ZOO)/fashion-rce.safetensors
 	rm -f $(ZOO)/*.training.html $(ZOO)/*.training.json $(ZOO)/*.teacher.* # the models and their cards are what is kept

@@ -93,7 +93,7 @@ def training_table(cells):
     lines += ["", "| data | ratio | test rows | errors, cross-entropy | errors, reversed |", "|---|---|---|---|---|"]
     for c in cells:
         low, middle, high = c["ratio"]
-        wrong = " | ".join(f"{100 * c['errors'][kind]:.2f} %" for kind in ("standard", "rce"))
+        wrong = " | ".join(f"{100 * c['errors'][kind]:.2f} %" for kind in ("leaky", "rce"))
         lines.append(f"| {c['case']['data']} | {middle:.3f} ({low:.3f} to {high:.3f}) | {c['rows']} | {wrong} |")
     return lines
 
@@ -147,11 +147,11 @@ def _of_twins(cells):
     for data in ("mnist", "fashion"):
         for attack in attacks:
             for metric, least in (("k-density", -0.02), ("non-me", 0.15)):
-                pair = [_area(cells, f"zoo:{data}-{kind}", metric, attack) for kind in ("rce", "standard")]
+                pair = [_area(cells, f"zoo:{data}-{kind}", metric, attack) for kind in ("rce", "leaky")]
                 if None not in pair:
                     text = f"{data}, {attack}: {metric} of the reversed >= that of cross-entropy {least:+.2f}"
                     yield text, pair, pair[0] - pair[1] >= least
-        for kind in ("rce", "standard"):
+        for kind in ("rce", "leaky"):
             areas = [_area(cells, f"zoo:{data}-{kind}", "confidence", f"c&w l2, confidence {c}") for c in (10, 30, 50)]
             areas = [area for area in areas if area is not None]
             if areas:

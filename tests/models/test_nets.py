@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from saddlepoint.errors import SettingError, SpecError
-from saddlepoint.models.nets import ARCHITECTURES, LeNet, PoolCNN, PreActResNet18, SmallCNN, WideResNet, build
+from saddlepoint.models.nets import ARCHITECTURES, LeakyCNN, LeNet, PoolCNN, PreActResNet18, SmallCNN, WideResNet, build
 
 
 def test_number_of_parameters_is_that_of_the_layers():
@@ -55,6 +55,17 @@ def test_too_small_is_refused(net, settings, message):
         net(**settings)
 
 
+def test_leaky_cnn_is_small_cnn_with_a_slope_below_0():
+    torch.manual_seed(0)
+    leaky, small, x = LeakyCNN(), SmallCNN(), torch.rand(3, 1, 28, 28)
+    small.load_state_dict(leaky.state_dict())
+    hidden = x
+    for layer in small.layers:
+        hidden = hidden.where(hidden > 0, 0.1 * hidden) if isinstance(layer, torch.nn.ReLU) else layer(hidden)
+    torch.testing.assert_close(leaky(x), hidden)
+    assert not torch.allclose(leaky(x), small(x))
+
+
 def test_pool_cnn_sees_what_but_not_where():
     net, x = PoolCNN(3, 64), torch.zeros(3, 3, 64, 64)
     pattern = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -79,7 +90,7 @@ def test_every_architecture_is_listed_by_its_own_name():
     ("architecture", "error", "message"),
     [
         ({"name": "SmalCNN"}, SpecError, "unknown architecture 'SmalCNN'; did you mean 'SmallCNN'"),
-        ({}, SpecError, "unknown architecture ''; known: LeNet, PoolCNN, PreActResNet18, SmallCNN, WideResNet"),
+        ({}, SpecError, "unknown architecture ''; known: LeNet, LeakyCNN, PoolCNN, PreActResNet18, SmallCNN, WideResNet"),
         ({"name": "SmallCNN", "depth": 3}, SettingError, "'SmallCNN' cannot be built with {'depth': 3}: .*depth"),
     ],
 )

@@ -6,6 +6,7 @@ from saddlepoint.models.load import load_model as load_model
 from saddlepoint.models.load import zoo_card as zoo_card
 from saddlepoint.models.load import zoo_names as zoo_names
 from saddlepoint.models.negated import Negated as Negated
+from saddlepoint.models.nets import LeakyCNN as LeakyCNN
 from saddlepoint.models.nets import LeNet as LeNet
 from saddlepoint.models.nets import PoolCNN as PoolCNN
 from saddlepoint.models.nets import SmallCNN as SmallCNN
@@ -18,6 +19,7 @@ from saddlepoint.models.weights import save_weights as save_weights
 __all__ = [
     "Ensemble",
     "LeNet",
+    "LeakyCNN",
     "Negated",
     "PoolCNN",
     "PreActResNet18",

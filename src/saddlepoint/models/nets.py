@@ -1,6 +1,7 @@
 """Small reference networks, and how a sidecar names them."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, final
 
 from torch import Tensor, nn
@@ -31,23 +32,53 @@ class SmallCNN(nn.Module):
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
         super().__init__()
-        check_sizes("SmallCNN", channels=(channels, 1), size=(size, 4), classes=(classes, 2))
-        side = size // 2 // 2
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, 16, 4, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(16, 32, 4, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(32 * side * side, 100),
-            nn.ReLU(),
-            nn.Linear(100, classes),
-        )
+        self.layers = _small("SmallCNN", channels, size, classes, nn.ReLU)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, classes) of inputs (n, channels, size, size)."""
         logits: Tensor = self.layers(x)
         return logits
+
+
+@final
+class LeakyCNN(nn.Module):
+    """:class:`SmallCNN` with leaky rectifiers of slope 0.1, as the nets of reversed cross-entropy have them.
+
+    Where a rectifier sets features to 0, inputs of other classes are no longer told apart by their density.
+
+    Args:
+        channels: input channels.
+        size: height and width of the inputs, at least 4.
+        classes: width of the logits, at least 2.
+
+    Raises:  SettingError if one of them is too small.
+
+    Source:  the slope: Pang, Du, Dong & Zhu 2018, arXiv:1706.00633, the authors' code.
+    """
+
+    def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
+        super().__init__()
+        self.layers = _small("LeakyCNN", channels, size, classes, partial(nn.LeakyReLU, 0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of inputs (n, channels, size, size)."""
+        logits: Tensor = self.layers(x)
+        return logits
+
+
+def _small(name: str, channels: int, size: int, classes: int, rectifier: Callable[[], nn.Module]) -> nn.Sequential:
+    check_sizes(name, channels=(channels, 1), size=(size, 4), classes=(classes, 2))
+    side = size // 2 // 2
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 4, stride=2, padding=1),
+        rectifier(),
+        nn.Conv2d(16, 32, 4, stride=2, padding=1),
+        rectifier(),
+        nn.Flatten(),
+        nn.Linear(32 * side * side, 100),
+        rectifier(),
+        nn.Linear(100, classes),
+    )
 
 
 @final
@@ -138,6 +169,7 @@ class PoolCNN(nn.Module):
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "SmallCNN": SmallCNN,
+    "LeakyCNN": LeakyCNN,
     "LeNet": LeNet,
     "PoolCNN": PoolCNN,
     "PreActResNet18": PreActResNet18,
