@@ -48,10 +48,10 @@ def bpda(forward: Map, backward: str | Map = "identity") -> Map:
     """
 
     def both(x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return forward(x)
         with torch.no_grad():
             value = forward(x)
-        if not torch.is_grad_enabled():
-            return value
         near = x if isinstance(backward, str) else backward(x)
         if near.shape != value.shape:
             raise SettingError(
@@ -101,10 +101,11 @@ class Stage(nn.Module):
         self.given: Any = backward
         way = _declared(transform) if backward is None else backward
         self._map: Map = transform if way is None else bpda(transform, way)
+        self._typed = _dtype(transform) is not None  # to look for parameters takes longer than a small filter
         self.training = False  # what is inside has flags of its own
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = _dtype(self.transform)
+        dtype = _dtype(self.transform) if self._typed else None
         found = self._map(x if dtype is None else x.to(dtype))
         if not isinstance(found, Tensor) or found.shape[:1] != x.shape[:1]:
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__

@@ -4,7 +4,7 @@ from detected import Mirrored, Rounded, Scaled, net_of, rows_of
 
 from saddlepoint import Classifier
 from saddlepoint.balls import Bounds
-from saddlepoint.detectors import FeatureSqueezing
+from saddlepoint.detectors import FeatureSqueezing, squeezing
 from saddlepoint.detectors.squeezing import Squeezed
 from saddlepoint.errors import DetectorWarning, SettingError, SpecError
 
@@ -48,6 +48,22 @@ def test_all_squeezers_share_one_pass(model, rows):
     scorer.scores(rows[0], batch_size=200)
     handle.remove()
     assert passes == [4 * 200, 4 * 100]
+
+
+def test_many_rows_take_a_pass_for_each_squeezer_and_score_the_same(model, rows, monkeypatch):
+    x = rows[0][:50].clone().requires_grad_()
+    scorer = Squeezed(model, (Scaled(0.9), Rounded())).eval()
+    together = scorer(x)
+    (expected,) = torch.autograd.grad(together.sum(), x)
+    passes = []
+    handle = model.module.register_forward_pre_hook(lambda _, given: passes.append(len(given[0])))
+    monkeypatch.setattr(squeezing, "_ONE_PASS", x.numel() - 1)
+    apart = scorer(x)
+    (found,) = torch.autograd.grad(apart.sum(), x)
+    handle.remove()
+    assert passes == [50, 50, 50]
+    assert torch.allclose(apart, together, rtol=1e-5, atol=1e-7)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_gradient_goes_through_the_surrogate(model, rows):

@@ -49,6 +49,7 @@ class Guarded(nn.Module):
 
     threshold: Tensor
     about: Tensor
+    beyond: Tensor
 
     def __init__(self, model: Classifier, scorer: Scorer, threshold: float, *, slope: float = 1.0) -> None:
         super().__init__()
@@ -65,6 +66,7 @@ class Guarded(nn.Module):
         about = json.dumps([scorer.name, scorer.settings(), slope]).encode()  # buffers, and so in the fingerprint
         self.register_buffer("about", torch.tensor(list(about), dtype=torch.uint8, device=model.device))
         self.register_buffer("threshold", torch.tensor(threshold, dtype=torch.float64, device=model.device))
+        self.register_buffer("beyond", torch.tensor(torch.inf, device=model.device), persistent=False)
         self.classifier = Classifier(self, bounds=model.bounds, device=model.device, refuses=True)
 
     def forward(self, x: Batch) -> Logits:
@@ -72,10 +74,11 @@ class Guarded(nn.Module):
         logits, score = self.look(x)
         excess = score.double() - self.threshold
         top = logits.amax(1)
-        refusal = top + (self.slope * excess).to(logits.dtype)
-        least = torch.nextafter(top.detach(), torch.full_like(top, torch.inf))  # where rounding would hide it
-        short = torch.where(excess > 0, (least - refusal.detach()).clamp_min(0), 0)
-        return torch.cat([logits, (refusal + short)[:, None]], 1)
+        refusal = top + (excess if self.slope == 1 else self.slope * excess).to(logits.dtype)
+        with torch.no_grad():
+            least = torch.nextafter(top, self.beyond)  # where rounding would hide it
+            short = torch.where(excess > 0, (least - refusal).clamp_min_(0), 0)
+        return torch.cat([logits, (refusal + short).unsqueeze(1)], 1)
 
     def pursued(self, below: float, *, slope: float = 0.5) -> Classifier:
         """What an attacker climbs who wants a score as low as that of clean inputs, not just below the threshold.

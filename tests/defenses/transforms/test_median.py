@@ -59,9 +59,12 @@ def test_without_opencv_it_is_the_same(monkeypatch):
 
 def test_many_rows_go_by_in_parts(monkeypatch):
     x = torch.rand(7, 2, 6, 6)
-    whole = Median(2)(x)
+    expected = [Median(2)(x), Median(4)(x)]
     monkeypatch.setattr(median, "CHUNK", 100)
-    assert torch.equal(Median(2)(x), whole)
+    monkeypatch.setattr(median, "WHOLE", 100)
+    for size, whole in zip((2, 4), expected, strict=True):
+        assert torch.equal(Median(size)(x), whole)
+        assert torch.equal(Median(size)(x.clone().requires_grad_()).detach(), whole)
 
 
 @pytest.mark.parametrize(("height", "width", "operations"), [(1, 1, 0), (2, 2, 5), (3, 3, 18)])
@@ -86,8 +89,33 @@ def test_the_gradient_goes_to_the_median():
 
 
 def test_inputs_are_not_touched():
-    x = torch.rand(2, 1, 8, 8)
+    x = torch.rand(2, 1, 8, 8) * 3 - 1
     before = x.clone()
-    for size in (2, 3, 5):
+    for size in (1, 2, 3, 4, 5):
         Median(size)(x)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("shape", [(5, 3, 9, 7), (4, 1, 5, 5), (2, 2, 6, 40)])
+def test_no_plane_sees_another_one(size, shape):
+    x = torch.rand(shape)
+    x[1, 0] = torch.nan
+    expected = torch.stack([torch.stack([Median(size)(plane[None, None])[0, 0] for plane in one]) for one in x])
+    found = Median(size)(x)
+    assert found[1, 0].isnan().all()
+    assert torch.equal(found.nan_to_num(2), expected.nan_to_num(2))
+    assert found.isnan().sum() == shape[2] * shape[3]
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_the_layout_in_memory_and_values_beyond_the_box_do_not_matter(size):
+    x = torch.rand(3, 8, 9, 2).permute(0, 3, 1, 2) * 3 - 1
+    clipped = x.contiguous().clamp(0, 1)
+    assert torch.equal(Median(size)(x), Median(size)(clipped))
+    assert torch.equal(Median(size)(x), scipy_median(clipped, size, size))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_no_rows_are_no_rows(size):
+    assert Median(size)(torch.rand(0, 2, 6, 7)).shape == (0, 2, 6, 7)

@@ -45,12 +45,13 @@ class BitDepth(Transform):
         self.mode = mode
 
     def forward(self, x: Tensor) -> Tensor:
-        u = to_unit(clipped(x, self.bounds, self.name), self.bounds)
+        u = to_unit(clipped(x, self.bounds, self.name), self.bounds)  # a new tensor, so in place from here
         if self.mode == "round":
             levels = 2**self.depth - 1
-            return from_unit(u.mul(levels).round_().div_(levels), self.bounds)
+            u = u.round_() if levels == 1 else u.mul_(levels).round_().div_(levels)
+            return from_unit(u, self.bounds)
         step = 2 ** (8 - self.depth)
-        return from_unit(u.mul(255).round_().div_(step).floor_().mul_(step).div_(255), self.bounds)
+        return from_unit(u.mul_(255).round_().div_(step).floor_().mul_(step).div_(255), self.bounds)
 
     def settings(self) -> dict[str, float | int | str]:
         return {"depth": self.depth, "mode": self.mode}
