@@ -87,18 +87,20 @@ def _blurred(x: Tensor, size: int) -> Tensor:
 def _two_by_two(x: Tensor) -> Tensor:
     """The second largest of every 2 x 2 pixels, as :func:`select` finds it, into three tensors and without a border.
 
-    All is done on one long row, as there; what crosses the edge is mended in place. It takes two thirds of the time.
+    All is done on one long row, as there; at the edge, whose pixels count twice, it is the larger of two. It takes half
+    the time.
     """
     x = x.contiguous()
     low, high, out = (torch.empty_like(x) for _ in range(3))
-    flat, lows, highs, wide = x.view(-1), low.view(-1), high.view(-1), x.shape[3]
-    here, above = flat[wide:], flat[:-wide]
-    torch.minimum(here, above, out=lows[wide:])
-    torch.maximum(here, above, out=highs[wide:])
-    low[:, :, 0] = high[:, :, 0] = x[:, :, 0]
-    found, spent = out.view(-1)[1:], lows[1:]
+    flat, wide = x.view(-1), x.shape[3]
+    here, above, count = flat[wide:], flat[:-wide], flat.numel() - wide
+    lows = torch.minimum(here, above, out=low.view(-1)[:count])
+    highs = torch.maximum(here, above, out=high.view(-1)[:count])
+    found, spent = out.view(-1)[wide + 1 :], lows[1:]
     torch.maximum(spent, lows[:-1], out=found)
     torch.minimum(highs[1:], highs[:-1], out=spent)
     torch.maximum(found, spent, out=found)
-    out[..., 0] = high[..., 0]
+    torch.maximum(x[:, :, 0, 1:], x[:, :, 0, :-1], out=out[:, :, 0, 1:])
+    torch.maximum(x[:, :, 1:, 0], x[:, :, :-1, 0], out=out[:, :, 1:, 0])
+    out[:, :, 0, 0] = x[:, :, 0, 0]
     return out
