@@ -95,14 +95,18 @@ def plan():
     shared = {key: value for key, value in environment(THREADS).items() if key in KNOWN}
     for model, data, detector in ((SQUEEZED[0][0], MNIST, "feature-squeezing"), (TWINS[1][0], MNIST, "k-density")):
         case = {"kind": "rate", "model": model, "detector": detector, "resamplings": RESAMPLINGS}
-        case |= {"interval": "beta-binomial", "code": code(detector, "threshold"), **shared}
+        case |= {"interval": "beta-binomial", "weights": weights(model), "code": code(detector, "threshold"), **shared}
         yield f"rate, {model}, {detector}", case, partial(rate, model, data, detector)
     for rows in (64, 512):
         model, data, _ = SQUEEZED[0]
         case = {"kind": "cost", "model": model, "rows": rows, "code": code("feature-squeezing", "guarded"), **shared}
         yield f"cost, {model}, {rows} rows", case, partial(cost, model, data, rows)
     for data in (MNIST, FASHION):
-        yield f"training, {data}", {"kind": "training", "data": data, "net": "LeakyCNN", **shared}, partial(training, data)
+        yield (
+            f"training, {data}",
+            {"kind": "training", "data": data, "net": "LeakyCNN", **shared},
+            partial(training, data),
+        )
     for model, data, eps in SQUEEZED:
         for name in SQUEEZING[: 9 if data == MNIST else 6]:
             yield cell(model, data, eps, "feature-squeezing", name, shared)
@@ -111,13 +115,21 @@ def plan():
             for metric in METRICS:
                 yield cell(model, data, eps, metric, name, shared)
     for model, data, eps in SQUEEZED[1:3]:
-        case = {"kind": "joined", "model": model, "eps": eps, "rows": FAST, "engine": engine()}
+        case = {
+            "kind": "joined",
+            "model": model,
+            "eps": eps,
+            "rows": FAST,
+            "engine": engine(),
+            "weights": weights(model),
+        }
         case |= {"code": code("feature-squeezing", "guarded", "orthogonal"), **shared}
         yield f"joined, {model}", case, partial(joined, model, data, eps)
     for model, data, detector in KNOWING:
         for aim in ("threshold", "median"):
             case = {"kind": "adaptive", "model": model, "detector": detector, "aim": aim, "rows": SLOW}
-            case |= {"engine": engine(("cw_l2", "_carlini")), "code": code(detector, "guarded"), **shared}
+            case |= {"engine": engine(("cw_l2", "_carlini")), "code": code(detector, "guarded")}
+            case |= {"weights": weights(model), **shared}
             yield f"adaptive, {model}, {detector}, {aim}", case, partial(knowing, model, data, detector, aim)
 
 
@@ -125,7 +137,7 @@ def cell(model, data, eps, detector, name, shared):
     """One attack that does not know of the detector."""
     rows = SLOW if name.startswith(("c&w l0", "jsma")) else FAST
     case = {"kind": "oblivious", "model": model, "detector": detector, "attack": name, "eps": eps, "rows": rows}
-    case |= {"engine": attack_code(name, eps), "code": code(detector), **shared}
+    case |= {"engine": attack_code(name, eps), "code": code(detector), "weights": weights(model), **shared}
     return f"{model}, {detector}, {name}", case, partial(oblivious, model, data, eps, detector, name, rows)
 
 
@@ -141,6 +153,12 @@ def code(detector, *others):
     files = [file, *(file.parent / f"{name}.py" for name in ("_body", "scorer", *others))]
     files.append(Path(inspect.getfile(area)))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+@cache
+def weights(spec):
+    """What a model of the zoo is."""
+    return sp.load_model(spec).fingerprint
 
 
 @cache
@@ -171,7 +189,7 @@ def clean(spec, data, rows):
 def points(spec, data, eps, name, rows):
     """Adversarial points, the same for every detector, and after a kill."""
     model, (x, y) = sp.load_model(spec), clean(spec, data, rows)
-    about = [model.fingerprint, sp.load_data(f"{data}:test").fingerprint, eps, name, rows, attack_code(name, eps)]
+    about = [weights(spec), sp.load_data(f"{data}:test").fingerprint, eps, name, rows, attack_code(name, eps)]
     digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
     path = RESULTS / "weights" / f"points-{digest}.safetensors"
     if not path.exists():

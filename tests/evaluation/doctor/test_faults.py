@@ -305,7 +305,10 @@ def test_a_healthy_model_has_no_finding(kind, rows, rgb, digits):
     checkup = examine(kind, model, data, rows)
     assert checkup.findings == []
     assert checkup.healthy
-    assert set(CHECKS) - set(checkup.checks) <= {"TF32"}
+    assert set(CHECKS) - set(checkup.checks) <= {
+        "TF32",
+        "accuracy behind transforms",
+    }  # a GPU's, and of what is in front
     assert glance(kind, model, data) == []
 
 
