@@ -68,6 +68,7 @@ KNOWING = [
     ("zoo:mnist-leaky", MNIST, "k-density"), ("zoo:fashion-rce", FASHION, "k-density"),
 ]  # fmt: skip
 KNOWN = ("torch", "python", "processor", "threads")  # that cells are measured again for
+PLAIN, CLIMB = "c&w l2, 9 x 1,000", {"step_size": 0.1, "const": 0.1}  # that of C&W on what rounds, of CWL2's 9 x 1,000
 METRICS = {"k-density": KDensity, "non-me": NonMaximalEntropy, "confidence": Confidence}
 FAST, SLOW = 500, 100  # rows
 
@@ -83,6 +84,7 @@ def made(name, eps, **more):
         "deepfool, 1.5 times the step": lambda: attacks.DeepFool(),
         "jsma": lambda: attacks.JSMA(),
         "c&w l2": lambda: attacks.CWL2(**quick, **more),
+        "c&w l2, 9 x 1,000": lambda: attacks.CWL2(**more),
         "c&w linf": lambda: attacks.CWLinf(steps=200, confidence=10.0),
         "c&w l0": lambda: attacks.CWL0(steps=200, confidence=10.0),
     }
@@ -127,10 +129,14 @@ def plan():
         yield f"joined, {model}", case, partial(joined, model, data, eps)
     for model, data, detector in KNOWING:
         for aim in ("threshold", "median"):
-            case = {"kind": "adaptive", "model": model, "detector": detector, "aim": aim, "rows": SLOW}
+            case = {"kind": "adaptive", "model": model, "detector": detector, "aim": aim, "rows": SLOW, "attack": CLIMB}
             case |= {"engine": engine(("cw_l2", "_carlini")), "code": code(detector, "guarded")}
             case |= {"weights": weights(model), **shared}
             yield f"adaptive, {model}, {detector}, {aim}", case, partial(knowing, model, data, detector, aim)
+    for squeezer in ("bit-depth:1", "median:2"):
+        case = {"kind": "behind", "model": SQUEEZED[0][0], "squeezer": squeezer, "rows": SLOW, "attack": CLIMB}
+        case |= {"engine": engine(("cw_l2", "_carlini")), "weights": weights(SQUEEZED[0][0]), **shared}
+        yield f"behind, {squeezer}", case, partial(behind, *SQUEEZED[0][:2], squeezer)
 
 
 def cell(model, data, eps, detector, name, shared):
@@ -222,9 +228,17 @@ def knowing(spec, data, detector, aim):
     """C&W L2 on the guarded model, for a score below the threshold, or below the median of clean rows."""
     guard, (x, y) = guarded(spec, data, detector), clean(spec, data, SLOW)
     below = float(guard.threshold) if aim == "threshold" else guard.scorer.scores(x).median().item()
-    found = made("c&w l2", 0, loss=fool_and_pass)(guard.pursued(below), x, y).x
-    plain = told(guard, x, y, points(spec, data, 0.3, "c&w l2", SLOW))
-    return {**told(guard, x, y, found), "plain": plain}
+    found = attacks.CWL2(**CLIMB, loss=fool_and_pass)(guard.pursued(below, slope=0.2), x, y).x
+    return {**told(guard, x, y, found), "plain": told(guard, x, y, points(spec, data, 0.3, PLAIN, SLOW))}
+
+
+def behind(spec, data, squeezer):
+    """C&W L2 on the model behind one squeezer, no detector at all: how far away it can be fooled."""
+    model, (x, y) = sp.load_model(f"{spec} | {squeezer}"), clean(spec, data, SLOW)
+    found = attacks.CWL2(**CLIMB)(model, x, y).x
+    fooled = model.predict(found) != y
+    far = (found - x).flatten(1).norm(dim=1)[fooled]
+    return {"fooled": int(fooled.sum()), "l2": round(far.mean().item(), 4)}
 
 
 def joined(spec, data, eps):
