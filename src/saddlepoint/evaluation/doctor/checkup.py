@@ -13,7 +13,7 @@ from torch import Tensor
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.errors import ModelError, SaddlepointError
-from saddlepoint.evaluation.doctor import differences, gradients, inputs, labels, outputs, precision
+from saddlepoint.evaluation.doctor import differences, front, gradients, inputs, labels, outputs, precision
 from saddlepoint.evaluation.doctor.evidence import Cause
 from saddlepoint.evaluation.doctor.patient import Patient, untouched
 from saddlepoint.records import Finding
@@ -52,6 +52,7 @@ CHECKS: dict[str, Check] = {
     "16 bits": precision.bits,
     "rounding": precision.rounding,
     "TF32": precision.tf32,
+    "accuracy behind transforms": front.spoiling,
     "accuracy above chance": labels.chance,
 }
 """Every check, by the name that the healthy line gives it, in order."""
@@ -64,6 +65,7 @@ SHORT: Sequence[Check] = (
     order_of_classes,
     gradients.alive,
     precision.bits,
+    front.spoiling,
 )
 """Those that an evaluation runs first: a few passes of a few rows."""
 
@@ -144,8 +146,10 @@ def glance(name: str, model: Classifier, data: Dataset) -> list[Finding]:
 
 
 def _applies(check: Check, patient: Patient, before: Sequence[Finding]) -> bool:
-    """Whether a check could say something: not of what an error explains, nor of outputs that change by themselves."""
+    """Whether a check could say something: not of what an error explains, what is not there, or changes by itself."""
     if check in _EFFECTS and any(finding.level == "error" for finding in before):
+        return False
+    if check is front.spoiling and not patient.model.stages:
         return False
     if check is precision.tf32 and patient.model.device.type != "cuda":
         return False

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from saddlepoint.errors import ModelError, SaddlepointError, shown
+from saddlepoint.errors import SaddlepointError, shown
 from saddlepoint.evaluation.doctor.evidence import Cause, gain
 from saddlepoint.evaluation.doctor.mappings import DOUBLED, Mapping, layouts, mappings
 from saddlepoint.evaluation.doctor.patient import Patient, bare, spread
@@ -181,7 +181,7 @@ def _asked(patient: Patient, mapping: Mapping, x: Tensor) -> Tensor | None:
     """Logits of the bare module at the mapped inputs; None if it fails, or they are not finite."""
     try:
         logits = patient.ask(mapping.apply(x), bare(patient.model))
-    except (ModelError, RuntimeError):
+    except (SaddlepointError, RuntimeError):
         return None
     return logits if bool(logits.isfinite().all()) else None
 
