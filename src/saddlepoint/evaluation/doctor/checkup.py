@@ -146,7 +146,7 @@ def glance(name: str, model: Classifier, data: Dataset) -> list[Finding]:
 
 
 def _applies(check: Check, patient: Patient, before: Sequence[Finding]) -> bool:
-    """Whether a check could say something: not of what an error explains, nor of outputs that change by themselves."""
+    """Whether a check could say something: not of what an error explains, what is not there, or changes by itself."""
     if check in _EFFECTS and any(finding.level == "error" for finding in before):
         return False
     if check is front.spoiling and not patient.model.stages:

@@ -13,7 +13,7 @@ from saddlepoint.records import Finding
 
 _CHUNK = 64
 _MOST_SPOILT = 0.1  # of the rows, as of a squeezer's
-_COLLAPSED = 0.01  # of the variance of the inputs
+_COLLAPSED = 0.05  # of the variance of the inputs
 
 
 def spoiling(patient: Patient) -> Iterator[Finding]:
@@ -36,7 +36,7 @@ def spoiling(patient: Patient) -> Iterator[Finding]:
         consequence="Few rows are left to attack, and robust accuracy is low whatever the attack does.",
         remedy="Train the autoencoder longer, at another rate or on less noise, until clean accuracy is back."
         if collapsed
-        else "Use milder transforms, or train the model behind them.",
+        else "Use milder transforms, train an autoencoder longer, or train the model behind them.",
     )
 
 
