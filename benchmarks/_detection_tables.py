@@ -185,6 +185,11 @@ def _of_others(cells):
 
 
 TABLES = {
-    "oblivious": oblivious_table, "adaptive": adaptive_table, "behind": behind_table, "joined": joined_table, "training": training_table,
-    "rate": rate_table, "cost": cost_table,
-}  # fmt: skip
+    "oblivious": oblivious_table,
+    "adaptive": adaptive_table,
+    "behind": behind_table,
+    "joined": joined_table,
+    "training": training_table,
+    "rate": rate_table,
+    "cost": cost_table,
+}

@@ -305,10 +305,8 @@ def test_a_healthy_model_has_no_finding(kind, rows, rgb, digits):
     checkup = examine(kind, model, data, rows)
     assert checkup.findings == []
     assert checkup.healthy
-    assert set(CHECKS) - set(checkup.checks) <= {
-        "TF32",
-        "accuracy behind transforms",
-    }  # a GPU's, and of what is in front
+    asked_of_others = {"TF32", "accuracy behind transforms"}  # of a GPU, and of what has something in front
+    assert set(CHECKS) - set(checkup.checks) <= asked_of_others
     assert glance(kind, model, data) == []
 
 
