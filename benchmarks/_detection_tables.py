@@ -37,17 +37,18 @@ def figures(cell):
 def adaptive_table(cells):
     """Attacks that know of it."""
     lines = [
-        "**C&W L2 that knows of the detector**, by `Guarded.pursued`, 9 x 1,000 steps, beside plain C&W of as many",
+        "**C&W L2 that knows of the detector**, by `Guarded.pursued`, beside plain C&W of as many steps",
         "",
     ]
     lines += [
-        "| model | detector | goes for a score below | fooled and passed | rows fooled | AUC | TPR at 4 % FPR | "
-        "mean L2 | plain: AUC | mean L2 |"
+        "| model | detector | steps | goes for a score below | fooled and passed | rows fooled | AUC | "
+        "TPR at 4 % FPR | mean L2 | plain: AUC | mean L2 |"
     ]
-    lines += ["|---|---|---|---|---|---|---|---|---|---|"]
+    lines += ["|---" * 11 + "|"]
     for c in cells:
         aim = {"threshold": "the threshold", "median": "the median of clean rows"}[c["case"]["aim"]]
-        where = f"| `{c['case']['model']}` | {c['case']['detector']} | {aim} | {c['passed']} of {c['rows']}"
+        steps = f"{c['case']['attack']['search_steps']} x {c['case']['attack']['steps']:,}"
+        where = f"| `{c['case']['model']}` | {c['case']['detector']} | {steps} | {aim} | {c['passed']} of {c['rows']}"
         lines.append(f"{where} | {figures(c)} | {c['plain']['area'][0]:.3f} | {c['plain']['l2']:.2f} |")
     return lines
 
