@@ -42,11 +42,14 @@ class Cells:
     def put(self, name, case, figures):
         """Keep a cell, on disk too, beside those that another run wrote meanwhile; one of its name is replaced."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
             self.cells = self._read()
             self.cells[name] = {"case": case, **figures}
             self._write()
+        finally:
+            os.close(folder)
 
     def _read(self):
         return json.loads(self.path.read_text(encoding="utf-8"))["cells"] if self.path.exists() else {}

@@ -29,6 +29,15 @@ def test_a_killed_run_goes_on_where_it_was(module, tmp_path, capsys):
     assert list(path.parent.iterdir()) == [path], "no half file is left"
 
 
+def test_two_runs_keep_the_cells_of_both(module, tmp_path):
+    cells = module("_cells")
+    one, other = (cells.Cells(tmp_path / "cells.json") for _ in range(2))
+    for run, name in ((one, "a"), (other, "b"), (one, "c"), (other, "a")):
+        run.put(name, {"by": id(run)}, {})
+    found = json.loads((tmp_path / "cells.json").read_text())["cells"]
+    assert {name: cell["case"]["by"] for name, cell in found.items()} == {"a": id(other), "b": id(other), "c": id(one)}
+
+
 def test_another_case_is_measured_anew(module, tmp_path):
     cells, measured = module("_cells"), []
     path = tmp_path / "cells.json"

@@ -34,9 +34,37 @@ def test_the_page_says_what_the_cells_hold_and_no_more(module):
     assert "| `zoo:a` | k-density | pgd | 8 of 9 | 0.900 (0.800 to 0.950) | 50.0 % | 1.25 |" in page
     assert "| `zoo:a` | k-density | fgsm | 0 of 9 | | | |" in page
     assert "knows" not in page
+    assert "yes" not in page
     aim = {"kind": "adaptive", "model": "zoo:a", "detector": "k-density", "aim": "median"}
+    aim["attack"] = {"search_steps": 9, "steps": 1000}
     page = bench.page({"one": {"case": aim, **plain, "plain": plain}})
-    assert "| the median of clean rows | 1 of 9 | 8 of 9 |" in page
+    assert "| 9 x 1,000 | the median of clean rows | 1 of 9 | 8 of 9 |" in page
+    assert "| `zoo:a`, adaptive: area of K-density <= 0.55 | 0.900 | **no** |" in page
+
+
+def test_verdicts_are_of_what_was_measured(module):
+    tables = module("_detection_tables")
+
+    def cell(area, kind="oblivious", **case):
+        return {"case": {"kind": kind, **case}, "area": [area, 0, 1], "l2": 3.0, "plain": {"l2": 1.0}}
+
+    cells = {
+        f"zoo:mnist-{net}, {metric}, pgd": cell(area, detector=metric, attack="pgd")
+        for net, metric, area in (("rce", "k-density", 0.8), ("leaky", "k-density", 0.81), ("rce", "non-me", 0.9))
+    }
+    cells["zoo:mnist-leaky, non-me, pgd"] = cell(0.8, detector="non-me", attack="pgd")
+    cells["far"] = cell(0.5, "adaptive", model="m", detector="feature-squeezing", aim="median")
+    cells["time"] = {"case": {"kind": "training", "data": "d"}, "ratio": [1, 1.06, 1.1]}
+    cells["robust"] = {"case": {"kind": "joined", "model": "zoo:fashion-pgd"}, "adaptive": 0.7, "alone": 0.6}
+    told = [line.split("|")[1:4] for line in tables.verdicts(cells)[2:]]
+    assert {what.strip(): held.strip() for what, _, held in told} == {
+        "mnist, pgd: k-density of the reversed >= that of cross-entropy -0.02": "yes",
+        "mnist, pgd: non-me of the reversed >= that of cross-entropy +0.15": "**no**",
+        "`m`, adaptive: area of feature squeezing <= 0.6": "yes",
+        "`m`, adaptive: L2 <= 1.5 x plain C&W's": "**no**",
+        "d: time of the reversed cross-entropy <= 1.05": "**no**",
+        "`zoo:fashion-pgd` behind a detector: more rows hold than without, and than of `zoo:fashion-standard`": "yes",
+    }
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -19,7 +19,8 @@ def test_the_adaptive_model_has_the_same_values_and_a_gradient(module):
 
 
 def cell(kind, name, **figures):
-    case = {"kind": kind, "name": name, "size": {"test": 100, "train": None, "epochs": 2, "starts": 1, "queries": 10}}
+    case = {"kind": kind, "name": name, "data": "d", "rows": None, "epochs": 2}
+    case["size"] = {"test": 100, "starts": 1, "queries": 10}
     case |= dict.fromkeys(("saddlepoint", "torch", "python", "processor", "threads"), "1")
     if kind == "row":
         case["eps"] = 0.1
