@@ -18,6 +18,7 @@ from saddlepoint.data import Dataset
 from saddlepoint.errors import RecordError, SettingError
 from saddlepoint.evaluation import checked_plan, run
 from saddlepoint.evaluation import plan as planning
+from saddlepoint.evaluation.likeness import likeness
 from saddlepoint.evaluation.store import FolderStore, opened
 from saddlepoint.testing import RandomModel
 
@@ -160,6 +161,57 @@ def test_a_model_whose_code_changed_is_refused(data, tmp_path):
     run(planned(data, Net(1.0))[0], folder=tmp_path)
     with pytest.raises(RecordError, match="the model net has changed"):
         run(planned(data, Net(-1.0))[0], folder=tmp_path)
+
+
+class Quantised(nn.Module):
+    """The same values whether or not a gradient goes through the rounding; ``far`` acts only off the data."""
+
+    def __init__(self, through, far=0.0):
+        super().__init__()
+        self.inner, self.through, self.far = net(), through, far
+
+    def forward(self, x):
+        rounded = (255 * x).round() / 255
+        logits = self.inner(x + (rounded - x).detach() if self.through else rounded)
+        off = ((x - rounded).abs().flatten(1).amax(1, keepdim=True) > 1e-4).to(x)
+        return logits + self.far * off * torch.arange(3)
+
+
+@pytest.fixture
+def quantised(data):
+    return Dataset((255 * data.x).round() / 255, data.y, classes=data.classes, name="toy")
+
+
+def test_a_model_that_got_a_gradient_is_refused_and_then_attacked_anew(quantised, tmp_path):
+    masked = run(planned(quantised, Quantised(False))[0], folder=tmp_path / "a")
+    with pytest.raises(RecordError, match="the model net has changed"):
+        run(planned(quantised, Quantised(True))[0], folder=tmp_path / "a")
+    mended = run(planned(quantised, Quantised(True))[0], folder=tmp_path / "b")
+    held = [found.record.models[0].threats[0].worst.count for found in (masked, mended)]
+    assert held[0] > held[1]
+
+
+def test_a_model_that_changed_off_the_data_is_refused(quantised, tmp_path):
+    run(planned(quantised, Quantised(True))[0], folder=tmp_path)
+    with pytest.raises(RecordError, match="the model net has changed"):
+        run(planned(quantised, Quantised(True, far=0.5))[0], folder=tmp_path)
+
+
+def test_a_model_without_a_backward_pass_is_known_again(quantised, tmp_path):
+    class Bare(nn.Module):
+        def forward(self, x):
+            return x.detach().flatten(1)[:, :3]
+
+    first, again = (run(planned(quantised, Bare())[0], folder=tmp_path) for _ in range(2))
+    assert numbers(first.record) == numbers(again.record)
+
+
+def test_looking_at_a_model_draws_no_random_number(data):
+    model = sp.Classifier(RandomModel(net()))
+    before = torch.get_rng_state()
+    likeness(model, data.x[:16], torch.zeros(16, 3))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (model.meter.forwards, model.meter.backwards) == (0, 0)
 
 
 def test_a_random_model_is_never_reused_by_another_process(data, tmp_path, monkeypatch):

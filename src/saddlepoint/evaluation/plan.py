@@ -21,6 +21,7 @@ from saddlepoint.evaluation.diagnostics import can_probe
 from saddlepoint.evaluation.doctor import glance
 from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.findings import in_training, of_logits, twice
+from saddlepoint.evaluation.likeness import likeness
 from saddlepoint.evaluation.precision import FLOAT32, Form
 from saddlepoint.evaluation.suites import Named, build, described, recognisable, transferred
 from saddlepoint.problem import Limits
@@ -42,7 +43,8 @@ class Subject:
     """A model of an evaluation.
 
     Args:
-        fingerprint: of its parameters, class, bounds and normalisation;  probe: its logits on the first rows.
+        fingerprint: of its parameters, class, bounds and normalisation.
+        likeness: a few of its numbers on the first rows, forward and backward: its code is in no fingerprint.
         lasting: whether its numbers may be reused by another process: not if it is random, or a plain function.
         findings: of the short examination that goes before the attacks.
         form: in which attacks compute it; the judge, the clean rows and the diagnosis go by the model as it was given.
@@ -51,7 +53,7 @@ class Subject:
     name: str
     model: Classifier
     fingerprint: str
-    probe: list[float]
+    likeness: Mapping[str, list[float]]
     lasting: bool
     findings: Sequence[Finding]
     form: Form = FLOAT32
@@ -165,7 +167,7 @@ class Plan:
         """What makes this evaluation the same as another, as JSON."""
         return {
             "numerics": NUMERICS_VERSION,
-            "models": {s.name: {"fingerprint": s.fingerprint, "probe": s.probe} for s in self.subjects},
+            "models": {s.name: {"fingerprint": s.fingerprint, **s.likeness} for s in self.subjects},
             "data": {"name": self.data.name, "rows": len(self.data), "fingerprint": self.data.fingerprint},
             "suite": self.suite,
             "threats": [
@@ -281,9 +283,9 @@ def _subject(name: str, model: Classifier, data: Dataset) -> Subject:
     lasting = model.lasting and torch.equal(first.nan_to_num(), second.nan_to_num())
     code = f"{type(model.bare.module).__module__}.{type(model.bare.module).__qualname__}"
     mark = f"{model.fingerprint} {code} {'' if lasting else _PROCESS}"
-    probe = [round(value, 6) for value in first.double().nan_to_num().flatten().tolist()]
+    known = likeness(model, x, first)
     told = [*of_logits(name, first, second, None if training is None else training.cpu()), *glance(name, model, data)]
-    return Subject(name, model, hashlib.sha256(mark.encode()).hexdigest(), probe, lasting, told)
+    return Subject(name, model, hashlib.sha256(mark.encode()).hexdigest(), known, lasting, told)
 
 
 def _rows(data: Dataset, rows: range) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from saddlepoint._files import locked, write_atomic
 from saddlepoint.errors import RecordError, shown
+from saddlepoint.evaluation.likeness import alike
 
 Outcome = dict[str, Tensor]
 """What one job found, as tensors on the CPU."""
@@ -179,7 +180,7 @@ def _compare(name: str, found: dict[str, Any], spec: dict[str, Any]) -> None:
     spec = json.loads(json.dumps(spec))
     differing = [key for key in spec if key != "models" and found.get(key) != spec[key]]
     if not differing and set(found.get("models", ())) == set(spec["models"]):
-        changed = [model for model, value in spec["models"].items() if not _same(found["models"][model], value)]
+        changed = [model for model, value in spec["models"].items() if not alike(found["models"][model], value)]
         if not changed:
             return
         raise RecordError(
@@ -190,13 +191,6 @@ def _compare(name: str, found: dict[str, Any], spec: dict[str, Any]) -> None:
         f"the folder {name!r} holds another run: its {', '.join(differing) or 'models'} differ; "
         "give another --out, or repeat the command of that run"
     )
-
-
-def _same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Equal fingerprints, and equal outputs on the probe rows up to the rounding of another number of threads."""
-    if found.get("fingerprint") != wanted["fingerprint"] or len(found.get("probe", ())) != len(wanted["probe"]):
-        return False
-    return all(abs(a - b) <= 1e-3 * (1 + abs(b)) for a, b in zip(found["probe"], wanted["probe"], strict=True))
 
 
 @contextmanager
