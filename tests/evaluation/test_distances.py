@@ -14,9 +14,11 @@ from saddlepoint.data import Dataset
 from saddlepoint.errors import SettingError
 from saddlepoint.evaluation import checked_plan, evaluate
 from saddlepoint.evaluation.assemble import assemble
+from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.store import MemoryStore
 from saddlepoint.evaluation.suites import minimal
 from saddlepoint.evaluation.work import CODES
+from saddlepoint.result import Keep
 
 FREE = L2(math.inf)
 
@@ -176,3 +178,17 @@ def test_without_a_radius_the_attacks_that_need_one_are_named(net, data, attacks
 def test_what_is_running_has_no_radius(net, data):
     plan = checked_plan({"net": Classifier(net)}, data, balls=[FREE, L2(0.5)], attacks=["ddn"])
     assert [job.what for job in plan.jobs()] == ["net  clean", "net  ddn  l2", "net  ddn  l2 0.5"]
+
+
+def test_rows_that_a_member_before_had_fooled_are_at_no_distance_of_this_one(net, data):
+    def members(ball):
+        return [PGD(ball=ball, steps=3, keep=Keep.FIRST_SUCCESS), DDN(ball=ball, steps=20)]
+
+    model = {"net": Classifier(net)}
+    (told,) = evaluate(model, data, suite=Suite("mine", "two of them", members), balls=[L2(0.4)]).record.models
+    pgd, ddn = told.threats[0].attacks
+    assert pgd.fooled > 0
+    assert ddn.fooled > 0
+    assert len(ddn.distances.found) == ddn.fooled
+    assert min(ddn.distances.found) > 0
+    assert ddn.distances.unsolved + ddn.fooled == ddn.attacked

@@ -280,8 +280,7 @@ def _hits(found: Sequence[Outcome]) -> Tensor:
 
 def _nearest(found: Sequence[Outcome]) -> Distances:
     """Of each row that an attack fooled: the smallest distance over the attacks that did."""
-    codes = torch.stack([part["codes"] for part in found])
-    hit = codes == CODES.index(FOOLED)
+    codes, hit = torch.stack([part["codes"] for part in found]), _hits(found)
     reach = torch.stack([part["distance"] for part in found]).masked_fill(~hit, float("inf")).amin(0)
     unsolved = (codes == CODES.index(HELD)).all(0)
     return distances(reach[hit.any(0)].tolist(), int(unsolved.sum()))
@@ -302,7 +301,7 @@ def _passes(attacks: Sequence[Attack], found: Sequence[Outcome]) -> Passes | Non
         return None
     codes = torch.stack([part["codes"] for _, part in kept])
     spent = torch.stack([part["forwards"] + part["backwards"] for _, part in kept]).cumsum(0)
-    hit = codes == CODES.index(FOOLED)
+    hit = _hits([part for _, part in kept])  # in a suite, a row that another member fooled has its code here, too
     taken = spent.gather(0, hit.byte().argmax(0, keepdim=True))[0][hit.any(0)]
     held = (codes == CODES.index(HELD)).all(0)
     return Passes(
