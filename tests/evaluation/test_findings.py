@@ -195,6 +195,15 @@ def test_one_step_is_compared_with_the_best_of_many():
     assert of(fgsm) == []
 
 
+@pytest.mark.parametrize(("target", "already"), [("1", 3), ("0", 2), ("2", 0), ("random", 0), ("least-likely", 0)])
+def test_rows_of_the_target_class_are_told(target, already):
+    data = dataclasses.replace(about(5), labels=[1, 0, 1, 1, 0])
+    told = [finding for finding in of_model(model(), data, target) if finding.level == "warning"]
+    assert [finding.title for finding in told] == ["Rows are of the target class already"] * bool(already)
+    assert all(f"{already} of 5 rows have the label {target}" in finding.evidence for finding in told)
+    assert all(f"up to {20 * already}.0 points" in finding.consequence for finding in told)
+
+
 @pytest.mark.parametrize(("target", "told"), [("none", False), ("random", True), ("3", True)])
 def test_targets_are_told(target, told):
     found = of(target=target)

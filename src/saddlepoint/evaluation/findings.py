@@ -129,6 +129,22 @@ def of_model(model: ModelRecord, data: DataRecord, target: str) -> Iterator[Find
             remedy="Do not compare with untargeted robust accuracy, which is lower or equal.",
             model=model.name,
         )
+        yield from _already(model, data, target)
+
+
+def _already(model: ModelRecord, data: DataRecord, target: str) -> Iterator[Finding]:
+    """Rows whose label is the class that every row is to become: no attack can fool them."""
+    of_it = data.labels.count(int(target)) if target.isdecimal() else 0  # other targets are never a right row's label
+    if of_it:
+        yield Finding(
+            level="warning",
+            title="Rows are of the target class already",
+            evidence=f"{of_it} of {data.rows} rows have the label {target}: nothing can turn them into it",
+            consequence="Those that are right when clean count as robust, whatever the attack does: up to "
+            f"{100 * of_it / data.rows:.1f} points of robust accuracy.",
+            remedy="Leave rows of that class out, or use target=random or least-likely.",
+            model=model.name,
+        )
 
 
 def of_tally(
