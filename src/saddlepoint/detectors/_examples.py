@@ -19,9 +19,10 @@ class Examples(NamedTuple):
 
 
 def examples(model: Classifier, attack: Attack, x: Batch, y: Labels, seed: int, batch_size: int = 512) -> Examples:
-    """Attack the rows, and keep what fools."""
+    """Attack the rows that are right, and keep what fools: a row that is wrong when clean is no adversarial one."""
     noise, fooling, noisy = Noise(seed), [x[:0]], [x[:0]]
-    for rows in torch.arange(len(x), device=x.device).split(batch_size):
+    right = (model.predict(x) == y).nonzero().squeeze(1)
+    for rows in right.split(batch_size) if len(right) else ():
         found = attack(model, x[rows], y[rows], noise=noise.child("attack").at(rows))
         kept = found.success
         clean, adversarial = x[rows][kept], found.x[kept]
