@@ -7,7 +7,7 @@ from torch import nn
 from saddlepoint import Classifier, Linf
 from saddlepoint.attacks import PGD
 from saddlepoint.detectors import Mahalanobis
-from saddlepoint.detectors.mahalanobis import pooled
+from saddlepoint.detectors.mahalanobis import distance, pooled
 from saddlepoint.errors import DataError, SettingError
 
 
@@ -22,6 +22,23 @@ def test_the_distance_is_that_of_scikit_learn(model, rows):
     known = EmpiricalCovariance(assume_centered=True).fit(about)
     every = np.stack([known.mahalanobis(z - mean) for mean in means]).min(0)
     assert found == pytest.approx(every, rel=1e-3)
+
+
+def test_many_classes_take_no_more_memory_than_their_means():
+    drawn = torch.Generator().manual_seed(0)
+    features, means = (torch.randn(n, 64, generator=drawn, dtype=torch.float64) + 100 for n in (32, 500))
+    factor = torch.randn(64, 80, generator=drawn, dtype=torch.float64)
+    root = torch.linalg.cholesky(factor @ factor.mT)
+    features.requires_grad_()
+    apart = (features[:, None] - means).flatten(0, 1)
+    known = torch.linalg.solve_triangular(root, apart.mT, upper=False).square().sum(0).view(32, 500).amin(1)
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: largest.append(kept.numel()) or kept, lambda kept: kept):
+        largest = []
+        found = distance(features, means, root)
+    torch.testing.assert_close(found, known, rtol=1e-10, atol=1e-10)
+    grads = [torch.autograd.grad(each.sum(), features)[0] for each in (found, known)]
+    torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-9)
+    assert max(largest) <= 64 * (32 + 500), "a whitened copy of each vector, not of each pair"
 
 
 def test_a_step_towards_the_nearest_class_brings_it_nearer(model, rows):

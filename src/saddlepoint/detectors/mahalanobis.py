@@ -12,6 +12,7 @@ from saddlepoint.classifier import Classifier
 from saddlepoint.detectors._body import Body, checked_rows, collected
 from saddlepoint.detectors._examples import examples
 from saddlepoint.detectors._logistic import Weights, regressed, summed
+from saddlepoint.detectors.density import squared_distances
 from saddlepoint.detectors.scorer import Look, Scorer
 from saddlepoint.errors import DataError, SettingError, shown
 from saddlepoint.solve import Attack
@@ -29,9 +30,9 @@ def distance(features: Tensor, means: Tensor, root: Tensor) -> PerRow:
 
     Args:  features (n, d), means (k, d);  root: (d, d), lower Cholesky factor of S.
     """
-    apart = (features[:, None] - means).flatten(0, 1)
-    white: Tensor = torch.linalg.solve_triangular(root, apart.mT, upper=False)
-    return white.square().sum(0).view(-1, len(means)).amin(1)
+    middle = means.mean(0)  # of long vectors the small differences would be lost
+    white: Tensor = torch.linalg.solve_triangular(root, (torch.cat([features, means]) - middle).mT, upper=False).mT
+    return squared_distances(white[: len(features)], white[len(features) :]).amin(1)
 
 
 @final
