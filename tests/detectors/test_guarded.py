@@ -30,6 +30,27 @@ def test_the_refusal_is_highest_exactly_where_the_score_is_above_the_threshold(g
     assert torch.equal(predicted, torch.where(found.rejected, 3, y))
 
 
+class Broken(nn.Module):
+    """A net that gives no number where the first feature is high."""
+
+    def __init__(self, inner, above):
+        super().__init__()
+        self.inner, self.above = inner, above
+
+    def forward(self, x):
+        return self.inner(x).masked_fill(x[:, :1] > self.above, torch.nan)
+
+
+def test_what_gives_no_number_is_refused(rows):
+    x = rows[0]
+    model = Classifier(Broken(net_of(), 0.9))
+    broken = x[:, 0] > 0.9
+    assert 0 < broken.sum() < len(x)
+    scorer = Confidence().fit(model, x[~broken], model.predict(x[~broken]))
+    found = Guarded(model, scorer, 1e9).screen(x)
+    assert torch.equal(found.rejected, broken)
+
+
 def test_it_is_so_too_where_rounding_hides_the_difference(rows):
     model = Classifier(net_of(scale=1e8))
     x, scorer = rows[0], Confidence().fit(model, rows[0], model.predict(rows[0]))

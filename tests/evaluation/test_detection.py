@@ -2,6 +2,7 @@ import pytest
 import torch
 from detected import Scaled, net_of, rows_of
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
 from saddlepoint import Classifier, Dataset, Linf
 from saddlepoint.attacks import FGSM, PGD, Square
@@ -54,6 +55,49 @@ def data_of(guarded, n=80):
     y = guarded.screen(x).label
     y[:7] = (y[:7] + 1) % 3  # wrong when clean
     return Dataset(x, y, classes=("a", "b", "c"), name="toy")
+
+
+class Broken(nn.Module):
+    """A net that gives no number where the first feature is high."""
+
+    def __init__(self, inner, above):
+        super().__init__()
+        self.inner, self.above = inner, above
+
+    def forward(self, x):
+        return self.inner(x).masked_fill(x[:, :1] > self.above, torch.nan)
+
+
+def broken(above, n=80):
+    """A guarded net, and rows on which it gives numbers if its first feature is at most 0.8."""
+    model, x = Classifier(Broken(net_of(), above)), rows_of(n, seed=5)
+    x[:, 0] *= 0.8
+    y = Classifier(net_of()).predict(x)
+    scorer = Confidence().fit(model, x[:40], y[:40])
+    return Guarded(model, scorer, 0.0), Dataset(x, y, classes=("a", "b", "c"), name="toy", rows=torch.arange(n) + 7)
+
+
+def test_adversarial_points_without_a_number_count_as_refused():
+    guarded, data = broken(0.9)
+    result = FGSM(ball=Linf(0.3))
+    points = result(guarded.scorer.model, data.x, data.y).x
+    assert (points[:, 0] > 0.9).any()
+    told = detection(guarded, data, [result], adaptive=False)
+    (attack,) = told.attacks
+    assert all(score == score for score in attack.scores)
+    refused = guarded.screen(points).rejected
+    fooled = guarded.scorer.model.predict(points) != data.y
+    assert refused[points[:, 0] > 0.9].all()
+    assert attack.undetected.count == int((fooled & ~refused).sum())
+
+
+def test_clean_rows_without_a_score_are_told():
+    guarded, data = broken(0.7)
+    bad = (data.x[:, 0] > 0.7).nonzero().flatten()
+    with pytest.raises(
+        DataError, match=rf"{len(bad)} of 80 clean rows have no finite score \(row {int(bad[0]) + 7} is"
+    ):
+        detection(guarded, data, [FGSM(ball=Linf(0.3))], adaptive=False)
 
 
 def test_every_row_is_counted_where_it_belongs(guarded):

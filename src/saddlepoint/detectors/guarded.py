@@ -113,17 +113,24 @@ class Guarded(nn.Module):
     def screen(self, x: Batch, *, batch_size: int = 512) -> Screened:
         """The class, the score, and whether it is refused, for inputs (n, *f); the class is told also where it is.
 
+        Refused are also inputs for which the model or the detector gives no number (NaN).
+
         Raises:  InputError for inputs outside the bounds.
         """
         x = check_inputs(self.classifier, x)
         labels, scores = [x.new_zeros(0, dtype=torch.int64)], [x.new_zeros(0)]
+        rejected = [x.new_zeros(0, dtype=torch.bool)]
         with torch.no_grad(), self.classifier.frozen():
             for part in x.split(batch_size) if len(x) else ():
                 logits, score = self.look(part)
                 labels.append(logits.argmax(1))
                 scores.append(score)
-        score = torch.cat(scores)
-        return Screened(torch.cat(labels), score, score > self.threshold)
+                rejected.append(self.refuses(logits, score))
+        return Screened(torch.cat(labels), torch.cat(scores), torch.cat(rejected))
+
+    def refuses(self, logits: Logits, score: PerRow) -> Mask:
+        """Whether an input is refused (n,), by its logits (n, k) and score (n,): where one is no number, it is."""
+        return ~(score <= self.threshold) | logits.isnan().any(1)
 
 
 @final

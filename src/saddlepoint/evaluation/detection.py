@@ -117,7 +117,7 @@ def detection(
         seed: of every draw;  batch_size: rows at once;  progress: told (rows done, rows in all, attack).
 
     Raises:
-        DataError: if no row is right when clean.
+        DataError: if no row is right when clean, or one has no score.
         SettingError: if the detector was fitted to another model than it guards.
         MissingExtraError: without scikit-learn.
     """
@@ -128,6 +128,12 @@ def detection(
     y = check_labels(data.y.to(model.device), x, "y")
     clean = _asked(guarded, x, batch_size)
     right = clean.label == y
+    if bool(clean.undefined.any()):
+        first = int(data.rows[clean.undefined.cpu()][0])
+        raise DataError(
+            f"{int(clean.undefined.sum())} of {len(x)} clean rows have no finite score (row {first} is the first): the "
+            "model or the detector returns NaN there; leave those rows out, or mend it"
+        )
     if not bool(right.any()):
         raise DataError("the model is wrong on every clean row: there is nothing to attack")
     rows = right.nonzero().squeeze(1)
@@ -220,24 +226,29 @@ def true_positives(clean: Tensor, adversarial: Tensor, rate: float) -> Share:
 @final
 @dataclass(frozen=True)
 class _Told:
-    """Of each row (n,): the class, the score, whether it is refused, and minus the log-odds of the class."""
+    """Of each row (n,): the class, the score, whether it is refused, and minus the log-odds of the class.
+
+    ``undefined``: the model or the detector gave NaN. Such a row is refused, so its score is the highest that there is.
+    """
 
     label: Labels
     score: PerRow
     rejected: Mask
     doubt: PerRow
+    undefined: Mask
 
 
 def _asked(guarded: Guarded, x: Batch, batch_size: int) -> _Told:
-    labels, scores, doubts = [], [], []
+    labels, scores, rejected, doubts, undefined = [], [], [], [], []
     with torch.no_grad(), guarded.classifier.frozen():
         for part in x.split(batch_size):
             logits, score = guarded.look(part)
             labels.append(logits.argmax(1))
-            scores.append(score)
-            doubts.append(confidence(logits.double()))
-    score = torch.cat(scores)
-    return _Told(torch.cat(labels), score, score > guarded.threshold, torch.cat(doubts))
+            rejected.append(guarded.refuses(logits, score))
+            undefined.append(score.isnan() | logits.isnan().any(1))
+            scores.append(score.masked_fill(undefined[-1], torch.finfo(score.dtype).max))
+            doubts.append(confidence(logits.double()).nan_to_num(torch.inf))
+    return _Told(*map(torch.cat, (labels, scores, rejected, doubts, undefined)))
 
 
 def _adapted(attack: Attack, victims: dict[str, Classifier]) -> list[tuple[Attack, str, Classifier]]:
