@@ -193,6 +193,14 @@ FAULTS = {
         lambda: given(Prepared(lambda x: 0.2 * x + 0.8 * x.detach(), trained())), None,
         "The gradients are wrong",
     ),
+    "digits: columns detached": (
+        lambda: given(Prepared(lambda x: torch.cat([x[..., :20].detach(), x[..., 20:]], 3), digits_net())), None,
+        "Features have no gradient",
+    ),
+    "rgb: a channel detached": (
+        lambda: given(Prepared(lambda x: torch.cat([x[:, :1].detach(), x[:, 1:]], 1), trained())), None,
+        "Features have no gradient",
+    ),
     "digits: infinite slope": (
         lambda: given(Prepared(lambda x: x.sqrt().square(), digits_net())), None, "Gradients are not finite",
     ),
@@ -308,6 +316,23 @@ def test_a_healthy_model_has_no_finding(kind, rows, rgb, digits):
     asked_of_others = {"TF32", "accuracy behind transforms"}  # of a GPU, and of what has something in front
     assert set(CHECKS) - set(checkup.checks) <= asked_of_others
     assert glance(kind, model, data) == []
+
+
+def _cropped(x):
+    return nn.functional.pad(x[..., 3:-3, 3:-3], (3, 3, 3, 3))
+
+
+def _rests(x):
+    return (x - 0.25).relu()  # in the edges of digits, which are dark, it never wakes
+
+
+@pytest.mark.parametrize("change", [_cropped, _rests])
+def test_features_without_a_gradient_that_do_nothing_are_no_fault(change, digits):
+    model = given(Prepared(change, digits_net()))
+    x = digits.x[:64].clone().requires_grad_()
+    (grad,) = torch.autograd.grad(model.logits(x).logsumexp(1).sum(), x)
+    assert (grad == 0).all(0).any()
+    assert "Features have no gradient" not in [finding.title for finding in examine("net", model, digits, 256).findings]
 
 
 @pytest.mark.data

@@ -19,6 +19,7 @@ _ROUNDING = 1e-5  # of the size of the logits: differences below ten times that 
 _ENOUGH = 8  # rows that must say something
 _DISAGREE = 0.5  # cosine
 _STUCK = 0.5  # share of rows
+_HEARD = 0.1  # of what the other features do
 TINY = (1e-6, 1e-5, 1e-4)
 """Steps that should move the logits of a smooth model by a little more than rounding: the first that does is taken."""
 
@@ -50,8 +51,8 @@ class Stuck(NamedTuple):
 
 
 def steps(patient: Patient) -> Iterator[Finding]:
-    """Logits that are constant in pieces, or else gradients that are not theirs."""
-    yield from list(pieces(patient)) or slopes(patient)
+    """Logits that are constant in pieces, or else gradients that are not theirs, or not those of every feature."""
+    yield from list(pieces(patient)) or list(slopes(patient)) or unheard(patient)
 
 
 def slopes(patient: Patient) -> Iterator[Finding]:
@@ -76,6 +77,46 @@ def slopes(patient: Patient) -> Iterator[Finding]:
             consequence="Attacks that follow these gradients go astray, and the model looks robust.",
             remedy="Look for functions with a backward pass of their own, detach(), or gradients that are blurred.",
         )
+
+
+def unheard(patient: Patient) -> Iterator[Finding]:
+    """Features that have no gradient in any row, though small steps of them alone move the logits.
+
+    Along the sign of the gradient such features stand still, and so :func:`slopes` may not see them.
+    """
+    if patient.coarse or not bool(patient.finite.all()):
+        return
+    x = _inner(patient)
+    try:
+        grads = patient.backward(x, patient.y[: patient.few])
+    except ModelError:
+        return
+    without = (grads.of_logits == 0).all(0)
+    if not bool(without.any()) or bool(without.all()):  # none is told elsewhere
+        return
+    with exact(patient.model.device):
+        here = patient.ask(x)
+        size = 10 * _ROUNDING * (grads.weights * here).abs().sum(1).double()
+        for step in STEPS[1:3]:  # a longer one may wake what rests, such as a rectifier at an edge that is always dark
+            way = step * patient.model.bounds.width * Noise(1).normal(x, 0).sign()
+            theirs, others = (
+                ((patient.ask(x + way * part) - here).double() * grads.weights).sum(1).abs()
+                for part in (without, ~without)
+            )
+            told = int((theirs > size).sum())
+            if told > len(x) / 2 and float(theirs.median()) > _HEARD * float(others.median()):
+                share = float(without.double().mean())
+                yield patient.finding(
+                    "error",
+                    "Features have no gradient",
+                    evidence=f"{100 * share:.3g} % of the input features have a gradient of exactly zero in all "
+                    f"{len(x)} rows, but a step of {step:g} of the width in these alone moves the logits of {told}",
+                    consequence="Attacks that follow gradients leave these features as they are: the model looks "
+                    "robust.",
+                    remedy="Look for detach(), indexing of copies, or rounding on a part of the input; or declare a "
+                    "surrogate with Classifier.prepend.",
+                )
+                return
 
 
 def pieces(patient: Patient) -> Iterator[Finding]:
