@@ -65,7 +65,9 @@ def test_convolutions_have_the_norm_of_autograds_jacobian(name, phi, squared):
 
 ACTIVATIONS = [
     nn.ReLU(), nn.ReLU(inplace=True), nn.Tanh(), nn.Sigmoid(), nn.LeakyReLU(0.2), nn.ELU(), nn.GELU(), nn.SiLU(),
-    nn.Softplus(), nn.Identity(),
+    nn.Softplus(), nn.Identity(), nn.PReLU(dtype=torch.float64), nn.PReLU(6, dtype=torch.float64), nn.Threshold(0.1, 0),
+    nn.ReLU6(), nn.SELU(), nn.CELU(), nn.Hardtanh(), nn.Hardswish(), nn.Hardsigmoid(), nn.Hardshrink(), nn.Softshrink(),
+    nn.Tanhshrink(), nn.Mish(), nn.Softsign(), nn.LogSigmoid(), nn.RReLU(0.2, 0.2),
 ]  # fmt: skip
 
 
@@ -73,7 +75,7 @@ ACTIVATIONS = [
 def test_dense_layers_and_every_activation(phi):
     torch.manual_seed(0)
     x = torch.randn(4, 5, dtype=torch.float64)
-    net = parts(nn.Linear(5, 6), phi, nn.Linear(6, 3), phi, nn.Linear(3, 2))
+    net = parts(nn.Linear(5, 6), phi, nn.Linear(6, 6), phi, nn.Linear(6, 2))
     assert torch.allclose(penalty_of(net, x), by_autograd([(net[:2], True), (net[2:4], True), (net[4], True)], x))
 
 

@@ -18,7 +18,18 @@ _FROM_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {  # the slope of an activ
     "sigmoid": lambda a: a * (1 - a),
 }
 _OTHERS = {"celu", "elu", "gelu", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "relu6", "selu", "silu"}
-_OTHERS |= {"softplus", "softsign"}
+_OTHERS |= {
+    "hardshrink",
+    "hardsigmoid",
+    "log_sigmoid",
+    "prelu",
+    "rrelu",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanhshrink",
+    "threshold",
+}
 
 
 @final
