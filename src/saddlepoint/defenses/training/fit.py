@@ -8,6 +8,7 @@ from torch import nn
 from saddlepoint._typing import Batch, Labels
 from saddlepoint.defenses.training.average import put
 from saddlepoint.defenses.training.checkpoint import Checkpoint
+from saddlepoint.defenses.training.checks import check
 from saddlepoint.defenses.training.epochs import close
 from saddlepoint.defenses.training.objectives import Objective
 from saddlepoint.defenses.training.order import Order
@@ -17,7 +18,6 @@ from saddlepoint.defenses.training.run import Run
 from saddlepoint.defenses.training.schedule import Schedule
 from saddlepoint.defenses.training.step import Step
 from saddlepoint.defenses.training.validation import Validation
-from saddlepoint.errors import InputError
 from saddlepoint.training_record import Epoch, Event, TrainingRecord
 
 _OTHER_PROCESS = 1_000_003  # added to the seed of dropout in each process but the first
@@ -49,11 +49,11 @@ def fit(
 
     Returns:  what happened. The module has the weights that validation chose, or else those of the last epoch; of
         their moving average where the schedule has one.
-    Raises:  InputError if x and y do not match, or the loss stops being finite;
+    Raises:  ArgumentTypeError, ModelError or InputError for what cannot be trained, before the first step (see
+        :func:`saddlepoint.defenses.training.checks.check`); InputError if the loss stops being finite;
         RecordError if the checkpoint is of another training, or cannot be read or written.
     """
-    if not len(x) or len(x) != len(y):
-        raise InputError(f"x has {len(x)} rows and y {len(y)}; training needs as many, and at least one")
+    module, x, y = check(module, x, y, objective, schedule, validation)
     device = next(module.parameters()).device
     order = Order.of(len(x), schedule, objective, validation)
     among = processes(device)

@@ -78,6 +78,12 @@ def describe(optimizer: Optimizer) -> dict[str, Any]:
     return {"name": optimizer.name, **asdict(optimizer)}
 
 
+def check_whole(name: str, value: object) -> None:
+    """Raises:  SettingError if the value is no integer."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise SettingError(f"{name}={shown(value)} must be an integer")
+
+
 def _check_decay(weight_decay: float) -> None:
     if not 0 <= weight_decay < math.inf:
         raise SettingError(f"weight_decay={shown(weight_decay)} must be a finite number >= 0, such as 5e-4")

@@ -34,7 +34,7 @@ def _one_cycle(schedule: Schedule, step: int, total: int) -> float:
     first, top = schedule.peak / 25.0, schedule.peak
     turn = schedule.rise * total - 1
     if step <= turn:
-        start, end, share = first, top, step / turn
+        start, end, share = first, top, step / turn if turn else 1.0  # it turns at once
     else:
         start, end, share = top, first / 1e4, (step - turn) / (total - 1 - turn)
     return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)

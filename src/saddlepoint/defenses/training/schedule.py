@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
-from saddlepoint.defenses.training.optimizers import Adam, Optimizer, describe
+from saddlepoint.defenses.training.optimizers import SGD, Adam, Optimizer, check_whole, describe
 from saddlepoint.errors import SettingError, shown, unknown
 
 RATES = ("one-cycle", "cyclic", "piecewise", "linear", "cosine", "constant")
@@ -55,6 +55,10 @@ class Schedule:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "seed", "shift", "crop"):
+            check_whole(name, getattr(self, name))
+        if not isinstance(self.optimizer, Adam | SGD):
+            raise SettingError(f"optimizer={shown(self.optimizer)} is none; give Adam(...) or SGD(...)")
         if self.epochs < 1 or self.batch_size < 1:
             raise SettingError(f"epochs={self.epochs} and batch_size={self.batch_size} must be at least 1")
         if self.shift < 0:

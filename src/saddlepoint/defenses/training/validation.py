@@ -11,6 +11,7 @@ from saddlepoint.attacks import FGSM, PGD
 from saddlepoint.balls import Ball, Bounds
 from saddlepoint.classifier import Classifier
 from saddlepoint.defenses.training.guard import LEAST_ROWS
+from saddlepoint.defenses.training.optimizers import check_whole
 from saddlepoint.defenses.training.processes import Processes
 from saddlepoint.errors import InputError, SettingError, shown, unknown
 from saddlepoint.noise import Noise
@@ -50,6 +51,9 @@ class Validation:
     def __post_init__(self) -> None:
         if is_dense(self.ball.eps):
             raise SettingError("the ball has one eps per row; validation needs one eps")
+        for name in ("rows", "steps", "patience"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name))
         if self.rows < 1:
             raise SettingError(f"rows={self.rows} must be at least 1: they are held out for validation")
         if self.keep not in KEEPS:

@@ -94,6 +94,7 @@ def test_each_batch_is_trained_on_as_often_as_it_says(make_net, batch, replays):
     schedule = Schedule(epochs=2, batch_size=25)
     objective = Free(ball=Linf(0.05), replays=replays)
     record = fit(net, *batch, objective, schedule, watch=lambda done, total: (told.append(total), steps.append(done)))
+    assert len(seen.pop(0)) == 2, "the look before the first step"
     assert [len(x) for x in seen] == [size for _ in range(2) for size in (25, 25, 10) for _ in range(replays)]
     assert steps == list(range(1, 6 * replays + 1))
     assert set(told) == {6 * replays}

@@ -1,0 +1,106 @@
+"""What a training is given, looked at before its first step."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from saddlepoint._typing import Batch, Labels
+from saddlepoint.classifier import Classifier
+from saddlepoint.defenses.training.objectives import Objective, Reconstruction
+from saddlepoint.defenses.training.schedule import Schedule
+from saddlepoint.defenses.training.validation import Validation
+from saddlepoint.errors import ArgumentTypeError, InputError, ModelError, shown
+
+_AT_ONCE = 4096  # rows whose numbers are looked at: x may be as large as the memory
+
+
+def check(
+    module: object, x: object, y: object, objective: Objective, schedule: Schedule, validation: Validation | None
+) -> tuple[nn.Module, Batch, Labels]:
+    """The module, inputs and labels of a training, if it can begin; nothing of them is changed.
+
+    Raises:
+        ArgumentTypeError: for what is no module, or no tensor.
+        ModelError: for a module without parameters, or one that fails on these inputs.
+        InputError: for inputs that are no finite floats, labels that are none of the module's classes, rows that do
+            not match, or a last batch of one row that batch normalisation cannot take.
+    """
+    net = _module(module)
+    x, y = _tensor("x", x), _tensor("y", y)
+    if not len(x) or len(x) != len(y):
+        raise InputError(f"x has {len(x)} rows and y {len(y)}; training needs as many, and at least one")
+    if not x.is_floating_point():
+        raise InputError(f"x is of {x.dtype}; give floats in the box of the inputs, such as x.float() / 255")
+    if y.dtype != torch.int64 or y.dim() != 1:
+        raise InputError(f"y is of {y.dtype} and shape {tuple(y.shape)}; give class indices, int64 of shape (n,)")
+    for rows in torch.arange(len(x)).split(_AT_ONCE):
+        if not bool(x[rows[0] : rows[-1] + 1].isfinite().all()):
+            bad = x[rows[0] : rows[-1] + 1].flatten(1).isfinite().all(1).logical_not().nonzero()[0, 0]
+            raise InputError(f"row {int(rows[0] + bad)} of x holds NaN or infinity; give finite inputs")
+    device = next(net.parameters()).device
+    output = _tried(net, x[:2].to(device), train=False)
+    if isinstance(output, Tensor) and output.dim() == 2 and not isinstance(objective, Reconstruction):
+        _classes(y, max(2, output.shape[1]))
+    trained = len(x) - (0 if validation is None else min(validation.rows, len(x) - 1))
+    if trained % schedule.batch_size == 1 and any(isinstance(part, _BatchNorm) for part in net.modules()):
+        try:
+            _tried(copy.deepcopy(net), x[:1].to(device), train=True)
+        except ModelError as error:
+            raise InputError(
+                f"{trained} training rows in batches of {schedule.batch_size} leave one row for the last, which batch "
+                "normalisation cannot take; change batch_size, or leave a row out"
+            ) from error
+    return net, x, y
+
+
+def _module(module: object) -> nn.Module:
+    if isinstance(module, Classifier) or not isinstance(module, nn.Module):
+        raise ArgumentTypeError(
+            f"module is {type(module).__name__}; give the nn.Module itself, which normalises its own inputs"
+        )
+    if next(module.parameters(), None) is None:
+        raise ModelError(f"{type(module).__name__} has no parameters: there is nothing to train")
+    return module
+
+
+def _tensor(name: str, value: object) -> Tensor:
+    if not isinstance(value, Tensor) or not value.dim():
+        raise ArgumentTypeError(f"{name} is {shown(type(value).__name__)}; give a tensor of rows, as torch.as_tensor")
+    return value
+
+
+def _classes(y: Labels, k: int) -> None:
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= k:
+        raise InputError(
+            f"the labels run from {low} to {high}, the module has classes 0 to {k - 1}; count classes from 0, or give "
+            "a module with an output for each"
+        )
+
+
+def _tried(net: nn.Module, x: Tensor, *, train: bool) -> object:
+    """What a module makes of a few rows; its flags, and random numbers, are afterwards as before."""
+    devices = [x.device] if x.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), _mode(net, train):
+        try:
+            return net(x.clone())
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ModelError(
+                f"the module fails on inputs of shape {tuple(x.shape)} and {x.dtype}: {shown(error, 200)}; give inputs "
+                "of its shape and dtype"
+            ) from error
+
+
+@contextmanager
+def _mode(net: nn.Module, train: bool) -> Iterator[None]:
+    were = [(part, part.training) for part in net.modules()]
+    net.train(train)
+    try:
+        yield
+    finally:
+        for part, was in were:
+            part.training = was
