@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from saddlepoint import Classifier, Linf
-from saddlepoint.defenses.training import Schedule, Standard, Validation, fit
+from saddlepoint.attacks import PGD
+from saddlepoint.defenses.training import Adversarial, Schedule, Standard, Validation, fit
 from saddlepoint.defenses.training.checks import check
 from saddlepoint.defenses.training.rates import rate
 from saddlepoint.errors import ArgumentTypeError, InputError, ModelError, SettingError
@@ -79,6 +80,38 @@ def test_looking_changes_nothing():
     assert torch.equal(torch.get_rng_state(), before)
     assert [part.training for part in net.modules()] == modes
     assert all(torch.equal(kept[name], value) for name, value in net.state_dict().items())
+
+
+def normalised(kind=nn.BatchNorm1d):
+    return nn.Sequential(nn.Linear(4, 5), kind(5), nn.Dropout(0.5), nn.Linear(5, 3))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_frozen_batch_normalisation_stays_frozen(whole):
+    net = normalised().train(whole)
+    net[1].eval().requires_grad_(False)
+    kept = {name: value.clone() for name, value in net[1].state_dict().items()}
+    modes = []
+    net.register_forward_pre_hook(lambda module, _: modes.append([part.training for part in module]))
+    fit(net, X, Y, Adversarial(attack=PGD(ball=Linf(0.1), steps=2), bn="train"), Schedule(epochs=2))
+    assert all(torch.equal(kept[name], value) for name, value in net[1].state_dict().items())
+    assert [True, False, True, True] in modes, "all else is trained"
+
+
+def test_batch_normalisation_that_is_trained_moves_after_loading():
+    net = normalised().eval()
+    before = net[1].running_mean.clone()
+    fit(net, X, Y, Standard(), Schedule(epochs=1))
+    assert not torch.equal(net[1].running_mean, before)
+
+
+def test_parts_that_rest_in_a_module_that_trains_stay_so():
+    net = normalised()
+    net[2].eval()
+    modes = []
+    net[2].register_forward_pre_hook(lambda part, _: modes.append(part.training))
+    fit(net, X, Y, Standard(), Schedule(epochs=1))
+    assert set(modes) == {False}
 
 
 def test_fit_refuses_before_the_first_step():

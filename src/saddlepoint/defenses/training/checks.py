@@ -1,8 +1,6 @@
 """What a training is given, looked at before its first step."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saddlepoint._typing import Batch, Labels
 from saddlepoint.classifier import Classifier
+from saddlepoint.defenses.training.modes import to_training
 from saddlepoint.defenses.training.objectives import Objective, Reconstruction
 from saddlepoint.defenses.training.schedule import Schedule
 from saddlepoint.defenses.training.validation import Validation
@@ -42,13 +41,16 @@ def check(
             bad = x[rows[0] : rows[-1] + 1].flatten(1).isfinite().all(1).logical_not().nonzero()[0, 0]
             raise InputError(f"row {int(rows[0] + bad)} of x holds NaN or infinity; give finite inputs")
     device = next(net.parameters()).device
-    output = _tried(net, x[:2].to(device), train=False)
+    with Classifier(net, device=device).frozen():
+        output = _tried(net, x[:2].to(device))
     if isinstance(output, Tensor) and output.dim() == 2 and not isinstance(objective, Reconstruction):
         _classes(y, max(2, output.shape[1]))
     trained = len(x) - (0 if validation is None else min(validation.rows, len(x) - 1))
     if trained % schedule.batch_size == 1 and any(isinstance(part, _BatchNorm) for part in net.modules()):
+        twin = copy.deepcopy(net)
+        to_training(twin)
         try:
-            _tried(copy.deepcopy(net), x[:1].to(device), train=True)
+            _tried(twin, x[:1].to(device))
         except ModelError as error:
             raise InputError(
                 f"{trained} training rows in batches of {schedule.batch_size} leave one row for the last, which batch "
@@ -82,10 +84,10 @@ def _classes(y: Labels, k: int) -> None:
         )
 
 
-def _tried(net: nn.Module, x: Tensor, *, train: bool) -> object:
-    """What a module makes of a few rows; its flags, and random numbers, are afterwards as before."""
+def _tried(net: nn.Module, x: Tensor) -> object:
+    """What a module makes of a few rows; random numbers are afterwards as before."""
     devices = [x.device] if x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), _mode(net, train):
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
         try:
             return net(x.clone())
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -93,14 +95,3 @@ def _tried(net: nn.Module, x: Tensor, *, train: bool) -> object:
                 f"the module fails on inputs of shape {tuple(x.shape)} and {x.dtype}: {shown(error, 200)}; give inputs "
                 "of its shape and dtype"
             ) from error
-
-
-@contextmanager
-def _mode(net: nn.Module, train: bool) -> Iterator[None]:
-    were = [(part, part.training) for part in net.modules()]
-    net.train(train)
-    try:
-        yield
-    finally:
-        for part, was in were:
-            part.training = was

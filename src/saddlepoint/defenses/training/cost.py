@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from saddlepoint._typing import Batch, Labels
+from saddlepoint.defenses.training.modes import to_training
 from saddlepoint.defenses.training.objectives import Objective
 from saddlepoint.defenses.training.passes import counted
 from saddlepoint.defenses.training.schedule import Schedule
@@ -59,7 +60,8 @@ def cost(
 
     Args:  others: modules whose passes count as well, such as a teacher.
     """
-    twin, few = copy.deepcopy(module).train(), slice(0, 2)
+    twin, few = copy.deepcopy(module), slice(0, 2)
+    to_training(twin)
     device = next(twin.parameters()).device
     inputs, labels = x[few].to(device), y[few].to(device)
     noise = Noise(schedule.seed).at(torch.arange(len(inputs), device=device))

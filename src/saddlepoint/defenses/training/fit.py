@@ -10,6 +10,7 @@ from saddlepoint.defenses.training.average import put
 from saddlepoint.defenses.training.checkpoint import Checkpoint
 from saddlepoint.defenses.training.checks import check
 from saddlepoint.defenses.training.epochs import close
+from saddlepoint.defenses.training.modes import to_training
 from saddlepoint.defenses.training.objectives import Objective
 from saddlepoint.defenses.training.order import Order
 from saddlepoint.defenses.training.passes import counted
@@ -36,6 +37,9 @@ def fit(
     checkpoint: Checkpoint | None = None,
 ) -> TrainingRecord:
     """Train ``module`` in place on x (n, *f) and y (n,); it is left in evaluation mode.
+
+    Parts of a module in training mode that are in evaluation mode stay so, such as frozen batch normalisation; in one
+    that is in evaluation mode as a whole, only normalisations without a parameter that is trained do.
 
     The same seed, machine and thread count give the same weights, bit for bit, killed and resumed or not. Started by
     ``torchrun`` or ``accelerate launch``, every process takes its part of each batch; the draws and the gradient are
@@ -65,7 +69,7 @@ def fit(
         if checkpoint is not None:
             checkpoint.restore(run, among)
         step = Step(run, objective, schedule, order, among, meter)
-        module.train()
+        to_training(module)
         for epoch, rows, replay in order.batches(run.done):
             if run.ended:
                 break
