@@ -3,10 +3,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from saddlepoint.cli import detect as module
 from saddlepoint.cli.main import commands
 from saddlepoint.detectors import load_detector
 from saddlepoint.errors import DataError, SettingError, SpecError
+from saddlepoint.evaluation.detection import Area, Attacked, Detection, Separation
 from saddlepoint.models import load_model
+from saddlepoint.records import wilson
 
 
 def run(*words):
@@ -39,6 +42,38 @@ def test_squeezers_can_be_named(tmp_path):
     assert found["settings"]["squeezers"][0]["depth"] == 2
     assert len(found["attacks"]) == 1
     assert (tmp_path / "report.html").exists()
+
+
+def test_no_figure_is_cut_at_80_columns(tmp_path, monkeypatch, capsys):
+    """Figures of the widest kind, and the longest name that an attack has here."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    share, area = wilson(10_000, 10_000), Area(value=0.964, low=0.938, high=0.985)
+    told = Separation(rows=10_000, area=area, tpr=[share, share], flagged=share)
+    ways = ((False, None), (True, None), (True, 1.234e-10))
+    attacks = [
+        Attacked(
+            attack="perc-cw", adaptive=adaptive, below=below, successful=told, failed=told, confident=told,
+            undetected=share, scores=[], success=[],
+        )
+        for adaptive, below in ways
+    ]  # fmt: skip
+    found = Detection(
+        detector="lid", settings={}, threshold=0.5, rows=20_000, accuracy=share, rejected=share, accepted=share,
+        robust=share, attacks=attacks, scores=[],
+    )  # fmt: skip
+    module._tell(found, 0.05, tmp_path)
+    said = capsys.readouterr().out
+    assert "…" not in said
+    first = "10000/20000 100.0% 0.964 0.938-0.985"
+    second = "100.0% 100.0% 0.964 0.964"
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    for name in ("perc-cw", "perc-cw adaptive", "perc-cw adaptive, below 1.23e-10"):
+        assert f"{name} {first}" in lines
+        assert f"{name} {second}" in lines
+    monkeypatch.setenv("COLUMNS", "60")
+    module._tell(found, 0.05, tmp_path)
+    assert capsys.readouterr().out.count("0.938-0.985") == 3
 
 
 @pytest.mark.parametrize(

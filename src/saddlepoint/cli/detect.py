@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -142,27 +143,32 @@ def _tell(found: Detection, fpr: float, out: Path) -> None:
         f"right and not refused; {found.robust.value:.1%} of all {found.rows} rows held under every attack",
         highlight=False,
     )
-    table = Table(box=None, pad_edge=False)
-    table.add_column("attack", no_wrap=True)
-    for head in ("fooled", "AUC", "95 %", *(f"TPR at {rate:.0%}" for rate in RATES), "AUC failed", "AUC confident"):
-        table.add_column(head, justify="right")
-    table.add_column("fooled, not refused", justify="right")
-    for attacked in found.attacks:
-        table.add_row(*_cells(attacked))
-    screen.print(table)
+    rates = (f"TPR at\n{rate:.0%}" for rate in RATES)
+    screen.print(_table(found, ("fooled", "fooled,\nnot refused", "AUC", "95 %"), _fooled))
+    screen.print(_table(found, (*rates, "AUC\nfailed", "AUC\nconfident"), _told_apart))
     screen.print(f"report  {common.shown(out / 'report.html')}", highlight=False, soft_wrap=True)
 
 
-def _cells(attacked: Attacked) -> list[Text | str]:
+def _table(found: Detection, heads: Sequence[str], cells: Callable[[Attacked], list[str]]) -> Table:
+    """A line for each attack: one table of all figures would be cut at 80 columns, which files and pipes have."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("attack")  # where it is narrow, names are broken between words, and no figure is
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for each in found.attacks:
+        table.add_row(Text(name(each.attack, each.adaptive, each.below)), *cells(each))
+    return table
+
+
+def _fooled(attacked: Attacked) -> list[str]:
     told = attacked.successful
-    total = told.rows + attacked.failed.rows
     between = "" if told.area is None else f"{told.area.low:.3f}-{told.area.high:.3f}"
-    rates = [f"{share.value:.1%}" for share in told.tpr] or ["", ""]
-    return [
-        Text(name(attacked.attack, attacked.adaptive, attacked.below)), f"{told.rows}/{total}",
-        _area(told), between, *rates, _area(attacked.failed), _area(attacked.confident),
-        f"{attacked.undetected.value:.1%}",
-    ]  # fmt: skip
+    return [f"{told.rows}/{told.rows + attacked.failed.rows}", f"{attacked.undetected.value:.1%}", _area(told), between]
+
+
+def _told_apart(attacked: Attacked) -> list[str]:
+    rates = [f"{share.value:.1%}" for share in attacked.successful.tpr] or [""] * len(RATES)
+    return [*rates, _area(attacked.failed), _area(attacked.confident)]
 
 
 def _area(told: Separation) -> str:
