@@ -58,7 +58,9 @@ def folder(tmp_path, monkeypatch):
         "    with torch.no_grad():\n"
         "        for parameter in module.parameters():\n"
         "            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))\n"
-        "    return module\n"
+        "    return module\n\n"
+        "def five():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(784, 5))\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(planning, "load_data", _load_data)

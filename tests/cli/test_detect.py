@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from saddlepoint.cli import detect as module
 from saddlepoint.cli.main import commands
 from saddlepoint.detectors import load_detector
-from saddlepoint.errors import DataError, SettingError, SpecError
+from saddlepoint.errors import DataError, ModelError, SettingError, SpecError
 from saddlepoint.evaluation.detection import Area, Attacked, Detection, Separation
 from saddlepoint.models import load_model
 from saddlepoint.records import wilson
@@ -89,3 +89,14 @@ def test_bad_input(words, error, message, tmp_path):
     with pytest.raises(error, match=message):
         run(words[0], "zoo:mnist-standard", "mnist10k:test", *words[1:], "--out", str(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_do_not_fit_the_model_are_refused(tmp_path, folder):
+    words = ["--eps", "0.3", "--rows", "20", "--calibrate", "100", "--attacks", "fgsm", "--out", str(tmp_path / "out")]
+    with pytest.raises(ModelError, match=r"failed on inputs of shape \(1, 3, 32, 32\)"):
+        run("confidence", "zoo:mnist-standard", "photopatch10:test", *words)
+    with pytest.raises(DataError, match=r"run up to class 9, py:ownnets:five has classes 0 to 4; give rows of these"):
+        run("confidence", "py:ownnets:five", "mnist10k:test", *words)
+    with pytest.raises(ModelError, match=r"failed on inputs of shape \(1, 3, 32, 32\)"):
+        run("lid", "zoo:mnist-standard", "mnist10k:test", "--fit", "photopatch10:train", *words)
+    assert not (tmp_path / "out").exists()

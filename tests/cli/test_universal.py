@@ -67,3 +67,8 @@ def test_options_may_stand_in_a_file(command, folder):
     done = command("universal", MODEL, DATA, "--config", "fit.yaml", "--held-out", 10)
     assert done.code == 0, done.err
     assert Universal.load("w.safetensors").ball == Linf(0.1)
+
+
+def test_a_model_of_fewer_classes_is_refused(refused, folder):
+    line = refused("universal", "py:ownnets:five", DATA, "--eps", "0.2", "--rows", 60, "--out", "v.safetensors")
+    assert "the labels of mnist10k:test run up to class 9, py:ownnets:five has classes 0 to 4; give rows of" in line

@@ -65,6 +65,7 @@ def advgan(
     found = found if rows is None else found[:rows]
     with file.at("model"):
         loaded = load_model(model, weights=weights, device=device)
+    planning.check_fit(model, loaded, found)
     net = None
     if box is not None:
         with file.at("copy"), torch.random.fork_rng(devices=[]):

@@ -95,6 +95,8 @@ def detect(
     learn = planning.data_set(file, fit or f"{data.partition(':')[0]}:train", data_dir)
     with file.at("model"):
         loaded = load_model(model, weights=weights, device=device)
+    for each in (test, learn):
+        planning.check_fit(model, loaded, each)
     with file.at("squeezers"):
         made = _made(detector, squeezers or data.partition(":")[0], loaded.bounds)
     settings = {"confidence": str(confidence)} if confidence else {}

@@ -15,6 +15,7 @@ from saddlepoint.data import Dataset, load_data
 from saddlepoint.defenses.spec import load_model
 from saddlepoint.errors import DataError, SpecError, shown
 from saddlepoint.evaluation.adaptive import Against
+from saddlepoint.evaluation.asked import check_labels
 from saddlepoint.evaluation.ensembles import Suite, as_suite, usual
 from saddlepoint.evaluation.plan import Plan
 from saddlepoint.evaluation.rounding import require_images
@@ -123,6 +124,16 @@ def data_set(file: Given, spec: str, data_dir: Path | None) -> Dataset:
     read = load_data if data_dir is None else partial(load_data, data_dir=data_dir)
     with file.at("data"):
         return read(spec)
+
+
+def check_fit(name: str, model: Classifier, data: Dataset) -> None:
+    """Refuse rows that the model of that name does not take, or whose labels it cannot answer.
+
+    Raises:  ModelError for another shape;  DataError for labels above its classes.
+    """
+    looked = model.uncounted()
+    looked.predict(data.x[:1])
+    check_labels(data, name, looked.answers)
 
 
 def models_and_data(file: Given, specs: Sequence[str], weights: Path | None) -> tuple[list[Model], str]:

@@ -68,6 +68,7 @@ def universal(
             raise SettingError(f"--held-out {held_out} must be >= 0, a number of rows")
     with file.at("model"):
         loaded = load_model(model, weights=weights, device=device)
+    planning.check_fit(model, loaded, found)
     others = found.x[rows : rows + held_out].to(loaded.device)
     with common.telling() as tell:
         fitted = attack.fit(
