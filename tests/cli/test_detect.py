@@ -1,10 +1,12 @@
 import json
 
+import numpy
 import pytest
 from typer.testing import CliRunner
 
 from saddlepoint.cli import detect as module
 from saddlepoint.cli.main import commands
+from saddlepoint.data import load_data
 from saddlepoint.detectors import load_detector
 from saddlepoint.errors import DataError, ModelError, SettingError, SpecError
 from saddlepoint.evaluation.detection import Area, Attacked, Detection, Separation
@@ -100,3 +102,38 @@ def test_rows_that_do_not_fit_the_model_are_refused(tmp_path, folder):
     with pytest.raises(ModelError, match=r"failed on inputs of shape \(1, 3, 32, 32\)"):
         run("lid", "zoo:mnist-standard", "mnist10k:test", "--fit", "photopatch10:train", *words)
     assert not (tmp_path / "out").exists()
+
+
+SHORT = ["--eps", "0.3", "--rows", "5", "--calibrate", "20", "--attacks", "fgsm", "--no-adaptive", "--threads", "1"]
+
+
+@pytest.fixture
+def digits(folder):
+    """Files of digits: with one pair of arrays, and with two splits."""
+    first, second = (load_data(f"mnist10k:{split}")[:40] for split in ("train", "test"))
+    numpy.savez("ok.npz", x=second.x.numpy(), y=second.y.numpy())
+    arrays = {"x_train": first.x, "y_train": first.y, "x_test": second.x, "y_test": second.y}
+    numpy.savez("splits.npz", **{name: tensor.numpy() for name, tensor in arrays.items()})
+    return folder
+
+
+def test_a_detector_that_fits_nothing_needs_no_rows_for_it(digits):
+    run("confidence", "zoo:mnist-standard", "npz:ok.npz", *SHORT, "--out", "out")
+    assert json.loads((digits / "out" / "detection.json").read_text())["fitted_to"] is None
+    assert "<dt>fitted to</dt><dd>nothing</dd>" in (digits / "out" / "report.html").read_text()
+
+
+def test_the_split_to_fit_to_is_of_the_same_file(digits):
+    run("k-density", "zoo:mnist-standard", "npz:splits.npz:test", *SHORT, "--out", "out")
+    assert json.loads((digits / "out" / "detection.json").read_text())["fitted_to"] == "npz:splits.npz:train"
+
+
+def test_without_rows_or_squeezers_it_names_the_option(digits):
+    words = ["zoo:mnist-standard", "npz:ok.npz", *SHORT, "--out", "out"]
+    with pytest.raises(DataError, match=r"must hold x_train, y_train .*k-density needs rows .* name them with --fit"):
+        run("k-density", *words)
+    with pytest.raises(SpecError, match=r"there are no squeezers for 'npz'; give --squeezers, one of mnist, "):
+        run("feature-squeezing", *words, "--fit", "npz:ok.npz")
+    with pytest.raises(SpecError, match=r"unknown data set 'mnist10'; did you mean 'mnist'"):
+        run("feature-squeezing", *words, "--fit", "npz:ok.npz", "--squeezers", "mnist10")
+    assert not (digits / "out").exists()

@@ -13,6 +13,9 @@ from rich.text import Text
 from saddlepoint._files import write_atomic
 from saddlepoint.balls import Bounds
 from saddlepoint.cli import common, given, options, planning
+from saddlepoint.cli.given import Given
+from saddlepoint.data import Dataset
+from saddlepoint.data.reading import SPLITS
 from saddlepoint.defenses.spec import load_model
 from saddlepoint.defenses.spec import transform as squeezer
 from saddlepoint.detectors import (
@@ -28,7 +31,8 @@ from saddlepoint.detectors import (
     save_detector,
     threshold,
 )
-from saddlepoint.errors import DataError, RecordError, SettingError, shown, unknown
+from saddlepoint.detectors.squeezing import JOINT
+from saddlepoint.errors import DataError, RecordError, SettingError, SpecError, shown, unknown
 from saddlepoint.evaluation.detection import RATES, Attacked, Detection, Separation, detection
 from saddlepoint.evaluation.suites import build, needs_eps
 from saddlepoint.records import SCHEMA_VERSION
@@ -38,6 +42,9 @@ from saddlepoint.result import Keep
 DETECTORS: dict[str, type] = {
     kind.name: kind for kind in (FeatureSqueezing, KDensity, NonMaximalEntropy, Confidence, Energy, LID, Mahalanobis)
 }
+
+
+_UNFITTED = (Confidence, Energy, NonMaximalEntropy)
 
 
 def detect(
@@ -56,7 +63,9 @@ def detect(
             "'bit-depth:4 | median:2'. Default: those of DATA."
         ),
     ] = None,
-    fit: Annotated[str | None, typer.Option(help="Rows to fit to; default: the split train of DATA.")] = None,
+    fit: Annotated[
+        str | None, typer.Option(help="Rows to fit to; default: the split train of DATA, if the detector is fitted.")
+    ] = None,
     fpr: Annotated[float, typer.Option(help="False positive rate of the threshold.")] = 0.05,
     calibrate: Annotated[int, typer.Option(help="The last rows of DATA, for the threshold only.")] = 500,
     rows: Annotated[int, typer.Option(help="The first rows of DATA, to be attacked.")] = 500,
@@ -92,16 +101,17 @@ def detect(
             f"--rows {rows} and --calibrate {calibrate} must be >= 1, and together at most {len(test)}, the rows of "
             f"{test.name}: no row may serve both"
         )
-    learn = planning.data_set(file, fit or f"{data.partition(':')[0]}:train", data_dir)
+    learn = _learned(file, detector, data, fit, data_dir)
     with file.at("model"):
         loaded = load_model(model, weights=weights, device=device)
-    for each in (test, learn):
+    for each in (test, *([] if learn is None else [learn])):
         planning.check_fit(model, loaded, each)
     with file.at("squeezers"):
-        made = _made(detector, squeezers or data.partition(":")[0], loaded.bounds)
+        made = _made(detector, squeezers, data.partition(":")[0], loaded.bounds)
     settings = {"confidence": str(confidence)} if confidence else {}
     chosen = [build({"name": each, **settings}, ball, Keep.MAX_LOSS) for each in named]
-    scorer = made.fit(loaded, learn.x.to(loaded.device), learn.y.to(loaded.device))
+    fitted = test[:1] if learn is None else learn  # one that fits nothing only looks at the shape
+    scorer = made.fit(loaded, fitted.x.to(loaded.device), fitted.y.to(loaded.device))
     limit = threshold(scorer.scores(test.x[len(test) - calibrate :].to(loaded.device)), fpr)
     with common.telling() as tell:
         found = detection(
@@ -109,7 +119,8 @@ def detect(
         )
     about = {
         "schema": SCHEMA_VERSION, "command": common.command_line(), "model": model, "data": test.name,
-        "fitted_to": learn.name, "calibrated_on": calibrate, "fpr": fpr, **ball.describe(), "seed": seed,
+        "fitted_to": None if learn is None else learn.name, "calibrated_on": calibrate, "fpr": fpr, **ball.describe(),
+        "seed": seed,
     }  # fmt: skip
     told = {**about, **dataclasses.asdict(found)}
     _write(out, told)
@@ -118,11 +129,39 @@ def detect(
     _tell(found, fpr, out)
 
 
-def _made(kind: str, squeezers: str, bounds: Bounds) -> Detector:
+def _learned(file: Given, detector: str, data: str, fit: str | None, data_dir: Path | None) -> Dataset | None:
+    """The rows to fit to: those of --fit, or else the split train of DATA; None for a detector that fits nothing.
+
+    Raises:  SpecError or DataError if there is no such split, with --fit as the remedy.
+    """
+    if fit is not None:
+        return planning.data_set(file, fit, data_dir, "fit")
+    if DETECTORS[detector] in _UNFITTED:
+        return None
+    whole, _, split = data.rpartition(":")
+    spec = f"{whole if split in SPLITS else data}:train"
+    try:
+        return planning.data_set(file, spec, data_dir)
+    except (SpecError, DataError) as error:
+        raise type(error)(f"{error}; {detector} needs rows to fit to: name them with --fit") from error
+
+
+def _made(kind: str, squeezers: str | None, data: str, bounds: Bounds) -> Detector:
+    """The detector before its fit.
+
+    Args:  squeezers: as typed, or None for those of the data set of that name.
+    Raises:  SpecError if there are none for it.
+    """
     if kind != FeatureSqueezing.name:
         made: Detector = DETECTORS[kind]()
         return made
-    joint = {"mnist10k": "mnist"}.get(squeezers, squeezers)
+    joint = squeezers or data
+    joint = {"mnist10k": "mnist"}.get(joint, joint)
+    if not squeezers and joint not in JOINT:
+        raise SpecError(
+            f"there are no squeezers for {data!r}; give --squeezers, one of {', '.join(JOINT)}, or filters such as "
+            "'bit-depth:4 | median:2'"
+        )
     if ":" not in joint and "|" not in joint:
         return FeatureSqueezing.joint(joint, bounds)
     return FeatureSqueezing(tuple(squeezer(part.strip(), bounds) for part in joint.split("|")))

@@ -119,10 +119,10 @@ def averaged(spec: str, device: str | None) -> Classifier:
     return members[0] if len(members) == 1 else ensemble(members)
 
 
-def data_set(file: Given, spec: str, data_dir: Path | None) -> Dataset:
-    """The whole data set of that name."""
+def data_set(file: Given, spec: str, data_dir: Path | None, place: str = "data") -> Dataset:
+    """The whole data set of that name;  place: the option that names it."""
     read = load_data if data_dir is None else partial(load_data, data_dir=data_dir)
-    with file.at("data"):
+    with file.at(place):
         return read(spec)
 
 
