@@ -64,6 +64,7 @@ coverage: .venv/.dev ## Run the tests and list the lines and branches that none 
 	$(PYTEST) --cov --cov-report=term
 
 zoo: .venv/.cli ## Train the embedded models again (over two hours; fashion-mnist must be installed)
+	rm -f $(ZOO)/*.safetensors # what is there is not trained again
 	$(BIN)/saddlepoint train standard --threads 2 --out $(ZOO)/mnist-standard.safetensors
 	$(BIN)/saddlepoint train pgd --threads 2 --out $(ZOO)/mnist-pgd.safetensors
 	$(BIN)/saddlepoint train standard --net LeNet --epochs 20 --threads 1 --out $(ZOO)/mnist-lenet.safetensors

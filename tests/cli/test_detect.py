@@ -8,7 +8,7 @@ from saddlepoint.cli import detect as module
 from saddlepoint.cli.main import commands
 from saddlepoint.data import load_data
 from saddlepoint.detectors import load_detector
-from saddlepoint.errors import DataError, ModelError, SettingError, SpecError
+from saddlepoint.errors import DataError, ModelError, RecordError, SettingError, SpecError
 from saddlepoint.evaluation.detection import Area, Attacked, Detection, Separation
 from saddlepoint.models import load_model
 from saddlepoint.records import wilson
@@ -137,3 +137,12 @@ def test_without_rows_or_squeezers_it_names_the_option(digits):
     with pytest.raises(SpecError, match=r"unknown data set 'mnist10'; did you mean 'mnist'"):
         run("feature-squeezing", *words, "--fit", "npz:ok.npz", "--squeezers", "mnist10")
     assert not (digits / "out").exists()
+
+
+def test_what_is_there_is_not_written_over(digits):
+    words = ["zoo:mnist-standard", "npz:ok.npz", *SHORT, "--out", "out"]
+    run("confidence", *words)
+    before = {path: path.read_bytes() for path in (digits / "out").iterdir()}
+    with pytest.raises(RecordError, match=r"'detection.json' is there already; give another --out, or delete it"):
+        run("energy", *words)
+    assert {path: path.read_bytes() for path in (digits / "out").iterdir()} == before

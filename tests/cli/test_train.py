@@ -17,7 +17,7 @@ from saddlepoint.cli.job import Job
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.defenses.training import checkpoint
 from saddlepoint.defenses.training.recipes import recipes
-from saddlepoint.models import LeNet, SmallCNN, file_sha256, load_weights
+from saddlepoint.models import LeNet, SmallCNN, file_sha256, load_weights, save_weights
 from saddlepoint.result import Keep
 from saddlepoint.training_record import TrainingRecord
 
@@ -307,6 +307,53 @@ def test_a_teacher_is_kept_and_not_trained_again(command, refused, small, unmeas
     done = command("train", "distillation", "--teacher", "zoo:mnist-standard", "--out", "other.safetensors")
     assert done.code == 0, done.err
     assert not (small / "other.teacher.safetensors").exists()
+
+
+def times(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_what_is_finished_is_not_trained_again(command, small, monkeypatch):
+    words = ["train", "standard", "--out", "net.safetensors"]
+    first, before = command(*words), times(small)
+    monkeypatch.setattr(training, "fit", None)
+    again = command(*words)
+    assert (again.code, again.out) == (0, first.out), again.err
+    assert "net.safetensors is done already" in again.err
+    assert times(small) == before
+
+
+def test_another_training_does_not_take_the_place_of_a_finished_one(command, refused, small, unmeasured):
+    words = ["--out", "net.safetensors"]
+    assert command("train", "standard", *words).code == 0
+    before = times(small)
+    line = refused("train", "standard", "--seed", 1, *words)
+    assert line == "'net.safetensors' is of another training: its recipe differ; give another --out, or delete it"
+    assert "its net differ" in refused("train", "standard", "--net", "LeNet", *words)
+    assert "its net, recipe differ" in refused("train", "rce", "--net", "LeNet", *words)
+    assert "'gone.safetensors' cannot be read" in refused("train", "standard", "--start", "gone.safetensors", *words)
+    line = refused("train", "distillation", *words)
+    assert "'net.safetensors' is there without its teacher 'net.teacher.safetensors'" in line
+    line = refused("train", "distillation", "--teacher", "zoo:mnist-standard", *words)
+    assert "its recipe, teacher differ" in line
+    assert times(small) == before
+    save_weights(SmallCNN(), small / "net.safetensors")
+    assert "'net.safetensors' was changed after its training" in refused("train", "standard", *words)
+    (small / "net.json").write_text("[]")
+    assert "is there, and no 'net.json' says that it is of this training" in refused("train", "standard", *words)
+    (small / "net.safetensors").unlink()
+    assert command("train", "standard", *words).code == 0
+
+
+def test_killed_between_its_files_it_goes_on(command, small, unmeasured, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
+    words, report = ["train", "standard", "--out", "net.safetensors"], training.write
+    monkeypatch.setattr(training, "write", lambda *given: sys.exit(9))
+    assert command(*words).code == 9
+    assert (small / "net.safetensors").exists()
+    monkeypatch.setattr(training, "write", report)
+    assert command(*words).code == 0
+    assert {path.name for path in small.iterdir()} == FILES
 
 
 def test_validation_chooses_and_is_recorded(command, small, unmeasured):

@@ -72,3 +72,12 @@ def test_options_may_stand_in_a_file(command, folder):
 def test_a_model_of_fewer_classes_is_refused(refused, folder):
     line = refused("universal", "py:ownnets:five", DATA, "--eps", "0.2", "--rows", 60, "--out", "v.safetensors")
     assert "the labels of mnist10k:test run up to class 9, py:ownnets:five has classes 0 to 4; give rows of" in line
+
+
+@pytest.mark.parametrize("fit", ["universal", "advgan"])
+def test_what_is_there_is_not_written_over(refused, folder, fit):
+    path = folder / "net.safetensors"
+    path.write_bytes(b"weights")
+    line = refused(fit, MODEL, DATA, "--eps", "0.2", "--rows", 8, "--epochs", 1, "--out", "net.safetensors")
+    assert line == "'net.safetensors' is there already; give another --out, or delete it to make it again"
+    assert path.read_bytes() == b"weights"

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from saddlepoint import values
 from saddlepoint.balls import L0, L1, L2, Ball, Linf, Perceptual
-from saddlepoint.errors import RadiusError, SettingError, SpecError, unknown
+from saddlepoint.errors import RadiusError, RecordError, SettingError, SpecError, unknown
 from saddlepoint.evaluation.plan import Plan
 
 _MOST_THREADS = 4096
@@ -93,9 +93,17 @@ def check_norm(norm: str) -> None:
 
 
 def check_fitted(out: Path) -> None:
-    """Raises:  SettingError for a file that what was fitted cannot be written to."""
+    """Raises:  SettingError for a file that what was fitted cannot be written to;  RecordError if it is there."""
     if out.suffix != ".safetensors" or not out.parent.is_dir():
         raise SettingError(f"--out {out.name!r} must end in .safetensors, in a folder that exists")
+    check_new(out)
+
+
+def check_new(*paths: Path) -> None:
+    """Raises:  RecordError if there is a file already that a command would write over."""
+    for path in paths:
+        if path.exists():
+            raise RecordError(f"{path.name!r} is there already; give another --out, or delete it to make it again")
 
 
 def balls(norm: str, eps: str) -> list[Ball]:

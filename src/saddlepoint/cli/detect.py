@@ -44,6 +44,7 @@ DETECTORS: dict[str, type] = {
 }
 
 
+_FILES = ("detection.json", "report.html", "detector.safetensors", "detector.json")
 _UNFITTED = (Confidence, Energy, NonMaximalEntropy)
 
 
@@ -85,6 +86,8 @@ def detect(
     file = given.of(ctx)
     if detector not in DETECTORS:
         raise unknown("detector", detector, DETECTORS)
+    with file.at("out"):
+        common.check_new(*(out / each for each in _FILES))
     with file.at("threads"):
         common.set_threads(threads)
     with file.at("device"):

@@ -1,14 +1,14 @@
 """The model that a distillation learns from: given, found beside --out, or trained first."""
 
-import json
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
 from saddlepoint.cli.job import Job, bare
 from saddlepoint.cli.telling import Teller
-from saddlepoint.cli.training import train
-from saddlepoint.errors import RecordError, SettingError, WeightsError
+from saddlepoint.cli.training import finished, train
+from saddlepoint.errors import RecordError, SettingError
 from saddlepoint.models import load_model, load_weights
 
 
@@ -34,23 +34,37 @@ def taught_by(job: Job, spec: str | None) -> nn.Module | None:
     return job.of_teacher().net() if job.recipe.teacher and spec is None else taught(job, spec, _no_teller)
 
 
+def done(job: Job, spec: str | None) -> dict[str, Any] | None:
+    """The card of this training if it was finished before; nothing is trained to find out.
+
+    Raises:  RecordError if its file is there, and of another training.
+    """
+    if not job.out.exists():
+        return None
+    job.net()  # says what is wrong with the weights to begin with
+    if spec is not None or not job.recipe.teacher:
+        return finished(job, taught(job, spec, _no_teller))
+    first = job.of_teacher()
+    if (module := _finished(first)) is None:
+        raise RecordError(
+            f"{job.out.name!r} is there without its teacher {first.out.name!r}; give another --out, or delete it"
+        )
+    return finished(job, module)
+
+
 def _finished(job: Job) -> nn.Module | None:
     """The net of a training that was finished before, if its files are there and of this very training."""
-    if not (job.out.exists() and job.out.with_suffix(".json").exists()):
-        return None
     try:
-        card = json.loads(job.out.with_suffix(".json").read_text(encoding="utf-8"))
-        same = card["about"] == json.loads(json.dumps(job.about(None)))
-        module = job.net()
-        if same:
-            load_weights(module, job.out, card["sha256"])
-    except (ValueError, KeyError, TypeError, WeightsError):
-        same = False
-    if not same:
+        card = finished(job, None)
+    except RecordError as error:
         raise RecordError(
             f"{job.out.name!r} is no teacher of this training; delete it and its .json to train one, name it with "
             "--teacher, or give another --out"
-        )
+        ) from error
+    if card is None:
+        return None
+    module = job.net()
+    load_weights(module, job.out, card["sha256"])
     return module
 
 

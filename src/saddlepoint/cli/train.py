@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from rich.text import Text
 
 from saddlepoint.cli import common, given
 from saddlepoint.cli.given import Given
 from saddlepoint.cli.job import Job, own_net
 from saddlepoint.cli.plan_of_training import table
-from saddlepoint.cli.teachers import taught
+from saddlepoint.cli.teachers import done, taught
 from saddlepoint.cli.telling import Teller
 from saddlepoint.cli.training import train as run
 from saddlepoint.data import Dataset, load_data
@@ -69,8 +70,9 @@ def train(
 ) -> None:
     """Train a net on a data set's train split, measure it on the test split; write weights, card, record and report.
 
-    Killed, it goes on where it was when the same command is run again, and ends with the same weights. Started by
-    torchrun or accelerate launch, the processes share every batch.
+    Killed, it goes on where it was when the same command is run again, and ends with the same weights; finished, it is
+    not done again, and no other training takes its place. Started by torchrun or accelerate launch, the processes share
+    every batch.
 
     Example: saddlepoint train pgd --data mnist10k --out mnist-pgd.safetensors
     """
@@ -114,8 +116,12 @@ def train(
             folder = out.with_suffix(".tensorboard") if tensorboard else None
             return Teller(progress, what, chosen.schedule.epochs, quiet=not first, folder=folder)
 
-        module = taught(job, teacher, tell)
-        card = run(job, module, tell(f"training {recipe}"))[2]
+        card = done(job, teacher)
+        if card is not None and first:
+            progress.console.print(Text(f"{out.name} is done already, by the same training"), soft_wrap=True)
+        if card is None:
+            module = taught(job, teacher, tell)
+            card = run(job, module, tell(f"training {recipe}"))[2]
     if first:
         common.console().print_json(json.dumps(card["accuracy"]))
     if torch.distributed.is_available() and torch.distributed.is_initialized():

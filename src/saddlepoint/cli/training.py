@@ -20,6 +20,7 @@ from saddlepoint.errors import RecordError
 from saddlepoint.models import file_sha256, save_weights
 from saddlepoint.report.training import write
 
+_OTHER_OUT = "give another --out, or delete it"
 MEASURED = 2000  # test rows: ten random starts on more take longer than the training
 
 
@@ -41,17 +42,52 @@ def train(job: Job, teacher: nn.Module | None, tell: Teller) -> tuple[nn.Module,
         tell.measuring()
         accuracy = measure(Classifier(module, bounds=job.bounds), job.test[:MEASURED], job.ball)
         save_weights(module, job.out)
-        card = _card(job, module, record, accuracy)
-        _write(job.out.with_suffix(".json"), json.dumps(card, indent=1, allow_nan=False) + "\n")
+        card = _card(job, module, record, accuracy, about)
         _write(job.out.with_suffix(".training.json"), record.to_json())
         write(record, card, job.out.with_suffix(".training.html"))
+        _write(job.out.with_suffix(".json"), json.dumps(card, indent=1, allow_nan=False) + "\n")  # last: all is there
         checkpoint.remove()
     return module, record, card
 
 
-def _card(job: Job, module: nn.Module, record: TrainingRecord, accuracy: dict[str, Any]) -> dict[str, Any]:
+def finished(job: Job, teacher: nn.Module | None) -> dict[str, Any] | None:
+    """The card of this very training, if it was finished before; None if there is nothing yet, or only a part.
+
+    Raises:  RecordError if the file of the weights is there, and is of another training or changed.
+    """
+    if not job.out.exists():
+        return None
+    card = _read(job.out.with_suffix(".json"))
+    if not card and job.out.with_suffix(".checkpoint").exists():
+        return None  # killed between its files: the checkpoint tells whether it is of this training
+    told, about = card.get("about"), json.loads(json.dumps(job.about(teacher)))
+    if not isinstance(told, dict):
+        raise RecordError(
+            f"{job.out.name!r} is there, and no {job.out.with_suffix('.json').name!r} says that it is of this "
+            f"training; {_OTHER_OUT}"
+        )
+    differing = sorted(key for key in about.keys() | told.keys() if about.get(key) != told.get(key))
+    if differing:
+        raise RecordError(f"{job.out.name!r} is of another training: its {', '.join(differing)} differ; {_OTHER_OUT}")
+    if card.get("sha256") != file_sha256(job.out):
+        raise RecordError(f"{job.out.name!r} was changed after its training; {_OTHER_OUT}")
+    return card
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The card in a file; empty if there is none that can be read."""
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _card(
+    job: Job, module: nn.Module, record: TrainingRecord, accuracy: dict[str, Any], about: dict[str, Any]
+) -> dict[str, Any]:
     data, net = job.learn, job.architecture
-    card = {
+    return {
         "description": f"{net.get('name', net.get('py'))} on {data.name.partition(':')[0]}: {job.recipe.description}",
         "architecture": net,
         "bounds": list(data.bounds),
@@ -70,8 +106,8 @@ def _card(job: Job, module: nn.Module, record: TrainingRecord, accuracy: dict[st
         },
         "environment": environment(),
         "accuracy": accuracy,
+        "about": about,  # by which it is known again
     }
-    return {**card, "about": job.about(None)} if job.recipe.name.startswith("teacher of ") else card
 
 
 def _write(path: Path, content: str) -> None:
