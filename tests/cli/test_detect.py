@@ -1,3 +1,4 @@
+import errno
 import json
 
 import numpy
@@ -46,7 +47,7 @@ def test_squeezers_can_be_named(tmp_path):
     assert (tmp_path / "report.html").exists()
 
 
-def test_no_figure_is_cut_at_80_columns(tmp_path, monkeypatch, capsys):
+def test_no_figure_is_cut_at_80_columns(monkeypatch, capsys):
     """Figures of the widest kind, and the longest name that an attack has here."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -64,7 +65,7 @@ def test_no_figure_is_cut_at_80_columns(tmp_path, monkeypatch, capsys):
         detector="lid", settings={}, threshold=0.5, rows=20_000, accuracy=share, rejected=share, accepted=share,
         robust=share, attacks=attacks, scores=[],
     )  # fmt: skip
-    module._tell(found, 0.05, tmp_path)
+    module._tell(found, 0.05)
     said = capsys.readouterr().out
     assert "…" not in said
     first = "10000/20000 100.0% 0.964 0.938-0.985"
@@ -74,7 +75,7 @@ def test_no_figure_is_cut_at_80_columns(tmp_path, monkeypatch, capsys):
         assert f"{name} {first}" in lines
         assert f"{name} {second}" in lines
     monkeypatch.setenv("COLUMNS", "60")
-    module._tell(found, 0.05, tmp_path)
+    module._tell(found, 0.05)
     assert capsys.readouterr().out.count("0.938-0.985") == 3
 
 
@@ -146,3 +147,21 @@ def test_what_is_there_is_not_written_over(digits):
     with pytest.raises(RecordError, match=r"'detection.json' is there already; give another --out, or delete it"):
         run("energy", *words)
     assert {path: path.read_bytes() for path in (digits / "out").iterdir()} == before
+
+
+def test_the_folder_is_tried_before_the_work(digits, monkeypatch):
+    (digits / "file").write_text("")
+    monkeypatch.setattr(module, "detection", None)
+    with pytest.raises(RecordError, match=r"cannot write 'out' \(Not a directory\); choose another --out"):
+        run("confidence", "zoo:mnist-standard", "npz:ok.npz", *SHORT, "--out", "file/out")
+
+
+def test_figures_are_printed_before_they_are_written(command, digits, monkeypatch):
+    def full(*given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "write_atomic", full)
+    done = command("detect", "confidence", "zoo:mnist-standard", "npz:ok.npz", *SHORT, "--out", "out")
+    assert done.code == 2
+    assert "right and not refused" in done.out
+    assert "cannot write 'out' (No space left on device); choose another --out" in done.err

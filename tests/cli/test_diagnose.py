@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -80,3 +81,23 @@ def test_a_bar_is_not_passed_by_a_number_that_is_not_to_be_cited(command, folder
     words = ["evaluate", "zoo:mnist-standard", "mnist10k:test", "--rows", "60", "--attacks", "fgsm", "--eps", "0.3"]
     assert command(*words, "--fail-under", "10").code == 1
     assert command(*words, "--fail-under", "10", "--no-diagnose").code == 0
+
+
+def test_the_place_of_the_file_is_tried_before_the_work(refused, folder, monkeypatch):
+    monkeypatch.setattr(module, "examine", None)
+    line = refused(*WORDS, "--out", "none/found.json")
+    assert line == "cannot write 'found.json' (No such file or directory); choose another --out"
+    assert "cannot write 'ownnets.py' (" in refused(*WORDS, "--out", "ownnets.py/ownnets.py")
+    (folder / "there").mkdir()
+    assert "cannot write 'there' (Is a directory)" in refused(*WORDS, "--out", "there")
+
+
+def test_a_verdict_is_printed_before_it_is_written(command, folder, monkeypatch):
+    def full(*given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "write_atomic", full)
+    done = command(*WORDS, "--out", "found.json")
+    assert done.code == 2
+    assert done.out.splitlines()[-1].startswith("trust (24 rows, ")
+    assert "cannot write 'found.json' (No space left on device)" in done.err

@@ -254,6 +254,13 @@ def test_two_processes_may_not_train_into_one_file(refused, small):
     assert "another process trains into 'net.safetensors'; wait for it" in line
 
 
+def test_a_place_that_cannot_be_written_is_refused(refused, small, monkeypatch):
+    monkeypatch.setattr(training, "fit", None)
+    (small / "net.lock").mkdir()  # root, too, cannot open it
+    line = refused("train", "standard", "--out", "net.safetensors")
+    assert line == "cannot write 'net.safetensors' (Is a directory); choose another --out"
+
+
 @pytest.mark.parametrize(("data", "eps"), [("mnist10k", 0.3), ("fashion-mnist", 0.1)])
 def test_the_radius_is_the_data_sets_customary_one(command, small, unmeasured, data, eps):
     assert command("train", "pgd", "--data", data, "--out", "net.safetensors").code == 0

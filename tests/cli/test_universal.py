@@ -1,5 +1,6 @@
 """``saddlepoint universal``: a file that evaluate takes."""
 
+import errno
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from saddlepoint import Linf, Noise
 from saddlepoint.attacks import Universal, UniversalPerturbation
 from saddlepoint.attacks.universal import Ascent
+from saddlepoint.cli import common
 from saddlepoint.data import load_data
 from saddlepoint.models import load_model
 
@@ -81,3 +83,13 @@ def test_what_is_there_is_not_written_over(refused, folder, fit):
     line = refused(fit, MODEL, DATA, "--eps", "0.2", "--rows", 8, "--epochs", 1, "--out", "net.safetensors")
     assert line == "'net.safetensors' is there already; give another --out, or delete it to make it again"
     assert path.read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("fit", ["universal", "advgan"])
+def test_the_place_is_tried_before_the_fit(refused, folder, monkeypatch, fit):
+    def no(**settings):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(common, "NamedTemporaryFile", no)  # root may write anywhere
+    line = refused(fit, MODEL, DATA, "--eps", "0.2", "--rows", 8, "--epochs", 1, "--out", "v.safetensors")
+    assert line == "cannot write 'v.safetensors' (Permission denied); choose another --out"

@@ -1,12 +1,15 @@
 """What several commands share: consoles, progress, and the reading of numbers."""
 
+import errno
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import torch
 from rich.console import Console
@@ -18,6 +21,7 @@ from rich.text import Text
 from saddlepoint import values
 from saddlepoint.balls import L0, L1, L2, Ball, Linf, Perceptual
 from saddlepoint.errors import RadiusError, RecordError, SettingError, SpecError, unknown
+from saddlepoint.errors import shown as brief
 from saddlepoint.evaluation.plan import Plan
 
 _MOST_THREADS = 4096
@@ -94,15 +98,35 @@ def check_norm(norm: str) -> None:
 
 def check_fitted(out: Path) -> None:
     """Raises:  SettingError for a file that what was fitted cannot be written to;  RecordError if it is there."""
-    if out.suffix != ".safetensors" or not out.parent.is_dir():
+    if out.suffix != ".safetensors" or not os.path.isdir(out.parent):
         raise SettingError(f"--out {out.name!r} must end in .safetensors, in a folder that exists")
     check_new(out)
+    check_place(out)
+
+
+def check_place(path: Path) -> None:
+    """Try whether a file can be written there, before there is anything to lose.
+
+    Raises:  RecordError if it cannot.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: Path, error: OSError) -> RecordError:
+    """The error for an --out that cannot be written."""
+    return RecordError(f"cannot write {brief(path.name)} ({error.strerror}); choose another --out")
 
 
 def check_new(*paths: Path) -> None:
     """Raises:  RecordError if there is a file already that a command would write over."""
     for path in paths:
-        if path.exists():
+        if os.path.exists(path):  # False, not an error, for a path that cannot be looked at
             raise RecordError(f"{path.name!r} is there already; give another --out, or delete it to make it again")
 
 

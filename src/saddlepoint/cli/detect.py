@@ -32,7 +32,7 @@ from saddlepoint.detectors import (
     threshold,
 )
 from saddlepoint.detectors.squeezing import JOINT
-from saddlepoint.errors import DataError, RecordError, SettingError, SpecError, shown, unknown
+from saddlepoint.errors import DataError, SettingError, SpecError, unknown
 from saddlepoint.evaluation.detection import RATES, Attacked, Detection, Separation, detection
 from saddlepoint.evaluation.suites import build, needs_eps
 from saddlepoint.records import SCHEMA_VERSION
@@ -113,6 +113,7 @@ def detect(
         made = _made(detector, squeezers, data.partition(":")[0], loaded.bounds)
     settings = {"confidence": str(confidence)} if confidence else {}
     chosen = [build({"name": each, **settings}, ball, Keep.MAX_LOSS) for each in named]
+    _make(out)
     fitted = test[:1] if learn is None else learn  # one that fits nothing only looks at the shape
     scorer = made.fit(loaded, fitted.x.to(loaded.device), fitted.y.to(loaded.device))
     limit = threshold(scorer.scores(test.x[len(test) - calibrate :].to(loaded.device)), fpr)
@@ -126,10 +127,11 @@ def detect(
         "seed": seed,
     }  # fmt: skip
     told = {**about, **dataclasses.asdict(found)}
+    _tell(found, fpr)
     _write(out, told)
     write(told, out / "report.html")
     save_detector(scorer, out / "detector.safetensors", threshold=limit)
-    _tell(found, fpr, out)
+    common.console().print(f"report  {common.shown(out / 'report.html')}", highlight=False, soft_wrap=True)
 
 
 def _learned(file: Given, detector: str, data: str, fit: str | None, data_dir: Path | None) -> Dataset | None:
@@ -170,16 +172,25 @@ def _made(kind: str, squeezers: str | None, data: str, bounds: Bounds) -> Detect
     return FeatureSqueezing(tuple(squeezer(part.strip(), bounds) for part in joint.split("|")))
 
 
+def _make(out: Path) -> None:
+    """Raises:  RecordError if files cannot be written to that folder, which is made where it is missing."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise common.unwritten(out, error) from error
+    for each in _FILES:
+        common.check_place(out / each)
+
+
 def _write(out: Path, found: dict[str, object]) -> None:
     text = json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     try:
-        out.mkdir(parents=True, exist_ok=True)
         write_atomic(out / "detection.json", text.encode())
     except OSError as error:
-        raise RecordError(f"cannot write {shown(out.name)} ({error.strerror}); choose another --out") from error
+        raise common.unwritten(out, error) from error
 
 
-def _tell(found: Detection, fpr: float, out: Path) -> None:
+def _tell(found: Detection, fpr: float) -> None:
     screen = common.console()
     screen.print(
         f"{found.detector}: score > {found.threshold:.6g} is refused, for a false positive rate of {fpr:.1%}\n"
@@ -190,7 +201,6 @@ def _tell(found: Detection, fpr: float, out: Path) -> None:
     rates = (f"TPR at\n{rate:.0%}" for rate in RATES)
     screen.print(_table(found, ("fooled", "fooled,\nnot refused", "AUC", "95 %"), _fooled))
     screen.print(_table(found, (*rates, "AUC\nfailed", "AUC\nconfident"), _told_apart))
-    screen.print(f"report  {common.shown(out / 'report.html')}", highlight=False, soft_wrap=True)
 
 
 def _table(found: Detection, heads: Sequence[str], cells: Callable[[Attacked], list[str]]) -> Table:

@@ -11,7 +11,7 @@ from saddlepoint._files import write_atomic
 from saddlepoint.api import diagnose as examine
 from saddlepoint.cli import common, given, options, planning
 from saddlepoint.defenses.spec import load_model
-from saddlepoint.errors import RecordError, SpecError, shown
+from saddlepoint.errors import SpecError
 from saddlepoint.evaluation.diagnostics import MOST
 from saddlepoint.records import SCHEMA_VERSION
 from saddlepoint.report import diagnoses
@@ -43,6 +43,9 @@ def diagnose(
     Ends with 1 on "do not cite". Example: saddlepoint diagnose zoo:mnist-pgd mnist10k:test --eps 0.3
     """
     file = given.of(ctx)
+    if out is not None:
+        with file.at("out"):
+            common.check_place(out)
     with file.at("threads"):
         common.set_threads(threads)
     with file.at("device"):
@@ -60,12 +63,12 @@ def diagnose(
         other = None if twin is None else load_model(twin, device=device)
     with file.at():
         diagnosis = examine(loaded, found, ball=ball, twin=other, rows=rows, seed=seed)
-    if out is not None:
-        about = {"schema": SCHEMA_VERSION, "model": model, "twin": twin, "data": found.name, **ball.describe()}
-        _write(out, {**about, "seed": seed, **dataclasses.asdict(diagnosis)})
     screen = common.console()
     screen.print(diagnoses.table(diagnosis))
     screen.print(diagnoses.verdict_line(diagnosis))
+    if out is not None:
+        about = {"schema": SCHEMA_VERSION, "model": model, "twin": twin, "data": found.name, **ball.describe()}
+        _write(out, {**about, "seed": seed, **dataclasses.asdict(diagnosis)})
     if diagnosis.verdict == "do not cite":
         raise typer.Exit(1)
 
@@ -75,4 +78,4 @@ def _write(path: Path, found: dict[str, object]) -> None:
     try:
         write_atomic(path, text.encode())
     except OSError as error:
-        raise RecordError(f"cannot write {shown(path.name)} ({error.strerror}); choose another --out") from error
+        raise common.unwritten(path, error) from error

@@ -1,5 +1,6 @@
 """The model that a distillation learns from: given, found beside --out, or trained first."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,7 @@ def done(job: Job, spec: str | None) -> dict[str, Any] | None:
 
     Raises:  RecordError if its file is there, and of another training.
     """
-    if not job.out.exists():
+    if not os.path.exists(job.out):
         return None
     job.net()  # says what is wrong with the weights to begin with
     if spec is not None or not job.recipe.teacher:

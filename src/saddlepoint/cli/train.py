@@ -81,7 +81,7 @@ def train(
         raise unknown("recipe", recipe, known)
     if out.suffix != ".safetensors":
         raise SettingError(f"--out {out.name!r} must end in .safetensors")
-    if not out.parent.is_dir():
+    if not os.path.isdir(out.parent):
         raise SettingError(f"--out {out.name!r} lies in a folder that does not exist; make it first, or give another")
     file = given.of(ctx)
     common.set_threads(threads)

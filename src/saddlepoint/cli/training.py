@@ -1,8 +1,9 @@
 """One training from its recipe to its files; of many processes only the first writes."""
 
 import json
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 
 from saddlepoint._files import locked, write_atomic
 from saddlepoint.classifier import Classifier
+from saddlepoint.cli.common import unwritten
 from saddlepoint.cli.job import Job, environment
 from saddlepoint.cli.measuring import measure
 from saddlepoint.cli.telling import Teller
@@ -55,7 +57,7 @@ def finished(job: Job, teacher: nn.Module | None) -> dict[str, Any] | None:
 
     Raises:  RecordError if the file of the weights is there, and is of another training or changed.
     """
-    if not job.out.exists():
+    if not os.path.exists(job.out):  # False, not an error, for a path that cannot be looked at
         return None
     card = _read(job.out.with_suffix(".json"))
     if not card and job.out.with_suffix(".checkpoint").exists():
@@ -121,17 +123,20 @@ def _write(path: Path, content: str) -> None:
 def _alone(path: Path) -> Iterator[None]:
     """Nobody else trains into the same file meanwhile.
 
-    Raises:  RecordError if somebody does.
+    Raises:  RecordError if somebody does, or nothing can be written there.
     """
-    lock = path.with_suffix(".lock")
-    try:
-        with locked(lock):
-            yield
-            lock.unlink(missing_ok=True)
-    except BlockingIOError as error:
-        raise RecordError(
-            f"another process trains into {path.with_suffix('.safetensors').name!r}; wait for it, or give another --out"
-        ) from error
+    lock, out = path.with_suffix(".lock"), path.with_suffix(".safetensors")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock))
+        except BlockingIOError as error:
+            raise RecordError(
+                f"another process trains into {out.name!r}; wait for it, or give another --out"
+            ) from error
+        except OSError as error:
+            raise unwritten(out, error) from error
+        yield
+        lock.unlink(missing_ok=True)
 
 
 @contextmanager
