@@ -261,6 +261,51 @@ def test_a_place_that_cannot_be_written_is_refused(refused, small, monkeypatch):
     assert line == "cannot write 'net.safetensors' (Is a directory); choose another --out"
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "classes", "message"),
+    [
+        (torch.zeros(4, 1, 6, 6), [0, 1, 2, 0], "abc", r"have the shape (1, 8, 8), those of own:test (1, 6, 6)"),
+        (torch.zeros(4, 1, 8, 8), [0, 1, 3, 0], "abcd", r"own:test run up to class 3, own:train has classes 0 to 2"),
+        (torch.zeros(4, 1, 8, 8), [0, 1, 2, 0], "acb", "class 1 is 'b' in own:train and 'c' in own:test"),
+        (torch.zeros(0, 1, 8, 8), [], "abc", "own:test has no rows"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_splits_that_do_not_fit_are_refused_before_the_training(
+    refused, small, monkeypatch, x, y, classes, message, more
+):
+    learn = Dataset(torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]), classes=tuple("abc"), name="own:train")
+    test = Dataset(x, torch.tensor(y, dtype=torch.int64), classes=tuple(classes), name="own:test")
+    monkeypatch.setattr(module, "load_data", lambda spec: learn if spec.endswith("train") else test)
+    assert message in refused("train", "standard", "--out", "net.safetensors", *more)
+    assert list(small.iterdir()) == []
+
+
+def test_a_test_split_may_lack_the_last_classes(command, small, unmeasured, monkeypatch):
+    x, y = torch.zeros(4, 1, 28, 28), torch.tensor([0, 1, 2, 0])
+    splits = {
+        "own:train": Dataset(x, y, classes=("0", "1", "2"), name="own:train"),
+        "own:test": Dataset(x, y % 2, classes=("0", "1"), name="own:test"),
+    }
+    monkeypatch.setattr(module, "load_data", splits.__getitem__)
+    done = command("train", "standard", "--data", "own", "--out", "net.safetensors")
+    assert done.code == 0, done.err
+
+
+def test_weights_are_kept_whatever_happens_to_their_measurement(command, small, monkeypatch):
+    words = ["train", "standard", "--out", "net.safetensors"]
+    monkeypatch.setattr(training, "measure", lambda model, test, ball: sys.exit(9))
+    assert command(*words).code == 9
+    told = card(small / "net.safetensors")
+    load_weights(SmallCNN(), small / "net.safetensors", told["sha256"])
+    assert "accuracy" not in told
+    monkeypatch.setattr(training, "measure", lambda model, test, ball: {"rows": 0})
+    done = command(*words)
+    assert (done.code, json.loads(done.out)) == (0, {"rows": 0}), done.err
+    assert card(small / "net.safetensors") == {**told, "accuracy": {"rows": 0}}
+    assert {path.name for path in small.iterdir()} == FILES
+
+
 @pytest.mark.parametrize(("data", "eps"), [("mnist10k", 0.3), ("fashion-mnist", 0.1)])
 def test_the_radius_is_the_data_sets_customary_one(command, small, unmeasured, data, eps):
     assert command("train", "pgd", "--data", data, "--out", "net.safetensors").code == 0

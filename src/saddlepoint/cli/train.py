@@ -22,7 +22,7 @@ from saddlepoint.cli.training import train as run
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.defenses.training.processes import started
 from saddlepoint.defenses.training.recipes import Recipe, recipes
-from saddlepoint.errors import SettingError, SpecError, shown, unknown
+from saddlepoint.errors import DataError, SettingError, SpecError, shown, unknown
 from saddlepoint.models.nets import ARCHITECTURES
 
 _STRUCTURED = ("objective", "schedule", "validation", "awp")
@@ -102,6 +102,7 @@ def train(
     net = _checked_net(file, chosen.net if net is None else net, allow_code)
     read = load_data if data_dir is None else partial(load_data, data_dir=data_dir)
     learn, test = read(f"{name}:train"), read(f"{name}:test")
+    _check_splits(learn, test)
     job = Job(
         recipe=chosen, ball=ball, out=out, learn=learn, test=test, architecture=_architecture(net, learn), device=where,
         seed=seed, start=start, tensorboard=tensorboard,
@@ -181,6 +182,31 @@ def _checked_net(file: Given, net: str, allow_code: bool) -> str:
         )
     own_net(net)
     return net
+
+
+def _check_splits(learn: Dataset, test: Dataset) -> None:
+    """Refuse, before the training, what could not be measured after it.
+
+    Raises:  DataError if the splits differ in their shape or their classes, or one has no rows.
+    """
+    for each in (learn, test):
+        if not len(each):
+            raise DataError(f"{each.name} has no rows; give at least one")
+    if learn.x.shape[1:] != test.x.shape[1:]:
+        raise DataError(
+            f"the rows of {learn.name} have the shape {tuple(learn.x.shape[1:])}, those of {test.name} "
+            f"{tuple(test.x.shape[1:])}; give both splits one shape"
+        )
+    if int(test.y.max()) >= len(learn.classes):
+        raise DataError(
+            f"the labels of {test.name} run up to class {int(test.y.max())}, {learn.name} has classes 0 to "
+            f"{len(learn.classes) - 1}; give both splits the same classes"
+        )
+    for i, (one, other) in enumerate(zip(learn.classes, test.classes, strict=False)):  # unnamed, only those that occur
+        if one != other:
+            raise DataError(
+                f"class {i} is {one!r} in {learn.name} and {other!r} in {test.name}; give both splits the same classes"
+            )
 
 
 def _architecture(net: str, data: Dataset) -> dict[str, Any]:

@@ -41,13 +41,14 @@ def train(job: Job, teacher: nn.Module | None, tell: Teller) -> tuple[nn.Module,
         if not first:
             return module, record, {}
         record = replace(record, settings={**record.settings, "recipe": about["recipe"], "data": job.learn.name})
-        tell.measuring()
-        accuracy = measure(Classifier(module, bounds=job.bounds), job.test[:MEASURED], job.ball)
         save_weights(module, job.out)
-        card = _card(job, module, record, accuracy, about)
+        card = _card(job, module, record, about)
+        _write_card(job, card)  # before anything else can fail: these weights are known again
         _write(job.out.with_suffix(".training.json"), record.to_json())
+        tell.measuring()
+        card["accuracy"] = measure(Classifier(module, bounds=job.bounds), job.test[:MEASURED], job.ball)
         write(record, card, job.out.with_suffix(".training.html"))
-        _write(job.out.with_suffix(".json"), json.dumps(card, indent=1, allow_nan=False) + "\n")  # last: all is there
+        _write_card(job, card)  # last: with its accuracy, all is there
         checkpoint.remove()
     return module, record, card
 
@@ -60,7 +61,7 @@ def finished(job: Job, teacher: nn.Module | None) -> dict[str, Any] | None:
     if not os.path.exists(job.out):  # False, not an error, for a path that cannot be looked at
         return None
     card = _read(job.out.with_suffix(".json"))
-    if not card and job.out.with_suffix(".checkpoint").exists():
+    if "accuracy" not in card and job.out.with_suffix(".checkpoint").exists():
         return None  # killed between its files: the checkpoint tells whether it is of this training
     told, about = card.get("about"), json.loads(json.dumps(job.about(teacher)))
     if not isinstance(told, dict):
@@ -73,7 +74,7 @@ def finished(job: Job, teacher: nn.Module | None) -> dict[str, Any] | None:
         raise RecordError(f"{job.out.name!r} is of another training: its {', '.join(differing)} differ; {_OTHER_OUT}")
     if card.get("sha256") != file_sha256(job.out):
         raise RecordError(f"{job.out.name!r} was changed after its training; {_OTHER_OUT}")
-    return card
+    return card if "accuracy" in card else None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -85,9 +86,8 @@ def _read(path: Path) -> dict[str, Any]:
     return card if isinstance(card, dict) else {}
 
 
-def _card(
-    job: Job, module: nn.Module, record: TrainingRecord, accuracy: dict[str, Any], about: dict[str, Any]
-) -> dict[str, Any]:
+def _card(job: Job, module: nn.Module, record: TrainingRecord, about: dict[str, Any]) -> dict[str, Any]:
+    """All but the accuracy."""
     data, net = job.learn, job.architecture
     return {
         "description": f"{net.get('name', net.get('py'))} on {data.name.partition(':')[0]}: {job.recipe.description}",
@@ -107,9 +107,12 @@ def _card(
             "ended": record.ended,
         },
         "environment": environment(),
-        "accuracy": accuracy,
         "about": about,  # by which it is known again
     }
+
+
+def _write_card(job: Job, card: dict[str, Any]) -> None:
+    _write(job.out.with_suffix(".json"), json.dumps(card, indent=1, allow_nan=False) + "\n")
 
 
 def _write(path: Path, content: str) -> None:
