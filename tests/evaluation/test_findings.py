@@ -218,6 +218,69 @@ def test_few_rows_are_told(rows, few):
     assert all(finding.level == "note" and f"{98 / rows**0.5:.1f} points" in finding.evidence for finding in found)
 
 
+def labelled(labels, classes):
+    return dataclasses.replace(
+        about(len(labels)), labels=list(labels), classes=[f"c{i}" for i in range(classes)], rows=len(labels)
+    )
+
+
+MISSING = "Classes are missing"
+
+
+@pytest.mark.parametrize(
+    ("labels", "named", "classes", "said"),
+    [
+        ([0] * 98 + [1] * 52, 10, 10, "150 rows hold 2 of the model's 10 classes: c0, c1; they stand sorted by class"),
+        ([0, 1] * 75, 10, 10, "150 rows hold 2 of the model's 10 classes: c0, c1"),
+        ([3, 7] * 75, 10, 4, "150 rows hold 2 of the data set's 10 classes: c3, c7"),
+        ([0] * 100, 2, 2, "100 rows hold 1 of the model's 2 classes: c0"),
+        (
+            [i // 100 for i in range(700)],
+            10,
+            10,
+            "700 rows hold 7 of the data set's 10 classes: c0, c1, c2, c3, c4 and 2 more; they stand sorted by class",
+        ),
+        (
+            [i // 50 for i in range(100)],  # too few for 1,000 classes, but sorted
+            1000,
+            1000,
+            "100 rows hold 2 of the data set's 1000 classes: c0, c1; they stand sorted by class",
+        ),
+        ([0, 1] * 500, 2, 100, "1000 rows hold 2 of the model's 100 classes: c0, c1"),
+    ],
+)
+def test_classes_that_rows_should_hold_are_told(labels, named, classes, said):
+    found = {each.title: each for each in of_data(labelled(labels, named), classes)}
+    assert found[MISSING].level == "warning"
+    assert found[MISSING].evidence == said
+    assert "Shuffle" in found[MISSING].remedy
+
+
+@pytest.mark.parametrize(
+    ("labels", "named", "classes"),
+    [
+        ([0, 1] * 75, 2, 2),
+        ([0] * 75 + [1] * 75, 2, 2),  # sorted, but whole
+        ([0] * 20, 2, 2),  # of a frequent class, by chance
+        ([0, 1] * 20, 10, 10),  # few rows
+        ([0, 2, 1, 4, 3] * 30, 10, 10),  # half of them
+        ([0] * 10 + [1] * 10, 10, 10),
+        ([0, 1] * 75, 2, 40),  # too few rows for the classes of the model
+        ([0] * 75 + [1] * 75, 2, 3),  # the whole of a data set with fewer classes than the model
+        ([i % 100 for i in range(300)], 1000, 1000),
+        ([0] * 150, 1, 1),
+    ],
+)
+def test_classes_that_may_be_missing_are_not_told(labels, named, classes):
+    assert MISSING not in titles(of_data(labelled(labels, named), classes))
+
+
+def test_a_run_on_the_first_rows_of_sorted_data_tells_what_they_lack(net, data):
+    many = Dataset(data.x.repeat(4, 1, 1, 1), torch.arange(160) // 40, classes=data.classes, name="sorted")
+    assert MISSING in run(net, many[:100])[1]
+    assert MISSING not in run(net, many)[1]
+
+
 def test_claims_and_strays_are_told_apart():
     assert list(of_tally("net", "pgd", 0, 0)) == []
     (claims,) = of_tally("net", "pgd", 3, 0)

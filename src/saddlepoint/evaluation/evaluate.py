@@ -256,7 +256,7 @@ def _recorded(plan: Plan, found: Assembly, started: str, command: str) -> Evalua
         labels=data.y.tolist(),
         ids=data.rows.tolist(),
     )
-    told = [*found.findings, *findings.of_data(about)]
+    told = [*found.findings, *findings.of_data(about, max(model.classes for model in found.models))]
     told += [finding for model in found.models for finding in findings.of_model(model, about, plan.target)]
     spec = {
         "models": [subject.name for subject in plan.subjects],

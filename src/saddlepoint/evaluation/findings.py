@@ -1,6 +1,7 @@
 """What a reader must know before citing the numbers of a run."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from saddlepoint.noise import Noise, drawing
 from saddlepoint.records import FOOLED, AttackRecord, DataRecord, Diagnosis, Finding, ModelRecord, ThreatRecord
 
 _FEW_ROWS = 1000
+_PER_CLASS = 5  # rows for each class: then, of equally frequent classes, not even half are missed by chance
+_LEAST, _ALONE = 30, 100  # rows: fewer may lack classes by chance, or be all of one that is frequent
+_NAMED = 5  # classes that are told by name
 
 
 def of_outputs(name: str, model: Classifier, x: Tensor) -> Iterator[Finding]:
@@ -189,8 +193,21 @@ def of_tally(
         )
 
 
-def of_data(data: DataRecord) -> Iterator[Finding]:
-    """What the rows say."""
+def of_data(data: DataRecord, classes: int = 0) -> Iterator[Finding]:
+    """What the rows say.
+
+    Args:  classes: of the model; of several, the most.
+    """
+    lacking = missed(data.labels, data.classes, classes)
+    if lacking:
+        yield Finding(
+            level="warning",
+            title="Classes are missing",
+            evidence=lacking,
+            consequence="The number is that of these classes alone: on all of them it may be quite another.",
+            remedy="Shuffle the rows before they are saved, or leave out --rows. If the data set holds no other "
+            "classes, say so beside the number.",
+        )
     if data.rows < _FEW_ROWS:
         yield Finding(
             level="note",
@@ -198,6 +215,26 @@ def of_data(data: DataRecord) -> Iterator[Finding]:
             evidence=f"{data.rows} rows: at 50 %, the interval is {98 / data.rows**0.5:.1f} points either way",
             remedy=f"Use at least {_FEW_ROWS} rows for a number that is compared with others.",
         )
+
+
+def missed(labels: Sequence[int], names: Sequence[str], classes: int) -> str:
+    """That rows lack classes which they would hold, were they drawn at random; empty if not, or if it may be chance.
+
+    Args:  labels: of every row, in their order;  names: of the classes of the whole data set;  classes: of the model.
+    """
+    n, seen, most = len(labels), sorted(set(labels)), max(classes, len(names))
+    few = n >= max(_LEAST, _PER_CLASS * most) and 2 * len(seen) < most
+    alone = n >= _ALONE and len(seen) == 1 < most
+    ordered = len(seen) > 1 and all(a <= b for a, b in itertools.pairwise(labels))
+    if few or alone:
+        of = f"the model's {most}" if classes == most else f"the data set's {most}"
+    elif n >= _LEAST and ordered and len(seen) < len(names):
+        of = f"the data set's {len(names)}"
+    else:
+        return ""
+    told = ", ".join(names[label] if label < len(names) else f"{label}" for label in seen[:_NAMED])
+    rest = f" and {len(seen) - _NAMED} more" if len(seen) > _NAMED else ""
+    return f"{n} rows hold {len(seen)} of {of} classes: {told}{rest}" + ("; they stand sorted by class" * ordered)
 
 
 def of_diagnosis(name: str, threat: ThreatRecord, diagnosis: Diagnosis) -> Iterator[Finding]:

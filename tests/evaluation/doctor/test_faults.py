@@ -239,6 +239,9 @@ FAULTS = {
         lambda data: labelled(data, lambda y: torch.tensor([5, 2, 7, 0, 3, 6, 1, 4])[y]),
         "The classes are in another order",
     ),
+    "digits: the first rows of sorted ones": (
+        lambda: given(digits_net()), lambda data: data[data.y.argsort(stable=True)][:100], "Classes are missing",
+    ),
     "digits: labels of nobody": (
         lambda: given(digits_net()),
         lambda data: labelled(data, lambda y: y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]),
@@ -271,6 +274,7 @@ NAMED = {
     "digits: labels shifted": "with the labels y - 1",
     "digits: two classes exchanged": "where the model says class 0 means 1, 1 means 0;",
     "digits: rounded": "64 of 64 rows",
+    "digits: the first rows of sorted ones": "100 rows hold 2 of the model's 10 classes: 0, 1; they stand sorted",
     "digits: bounds of levels": "the inputs run from 0 to 1, the bounds from 0 to 255",
 }
 """What the evidence says of some: not only that there is another way, but which."""

@@ -45,6 +45,7 @@ CHECKS: dict[str, Check] = {
     "squashed outputs": outputs.squashed,
     "batch": outputs.company,
     "labels in range": labels.beyond,
+    "classes present": labels.absent,
     "normalised once": inputs.twice,
     "preparation of inputs and labels": preparation,
     "gradients": gradients.alive,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from saddlepoint.evaluation.doctor.evidence import Cause, Gain, gain
 from saddlepoint.evaluation.doctor.patient import Patient
+from saddlepoint.evaluation.findings import missed
 from saddlepoint.records import Finding
 
 _CONSEQUENCE = "Right rows count as wrong and are not attacked: every accuracy is meaningless."
@@ -25,6 +26,19 @@ def beyond(patient: Patient) -> Iterator[Finding]:
         consequence="Rows of such a class can never be right.",
         remedy="Count classes from 0: y - 1." if shifted else "Give rows of the model's classes, or a model of all.",
     )
+
+
+def absent(patient: Patient) -> Iterator[Finding]:
+    """Classes that no row has, though there are enough rows for them."""
+    lacking = missed(patient.labels.tolist(), patient.classes, patient.logits.shape[1])
+    if lacking:
+        yield patient.finding(
+            "warning",
+            "Classes are missing",
+            evidence=lacking,
+            consequence="Every number on these rows is that of these classes alone.",
+            remedy="Shuffle the rows before they are saved, and cut them afterwards. If there are no others, say so.",
+        )
 
 
 def order(patient: Patient) -> Iterator[Cause]:

@@ -48,6 +48,7 @@ class Patient:
     Args:
         name: of the model;  model: with a meter of its own;  x (n, *f), y (n,): on its device.
         span: the least and the largest value of all inputs, also of rows that are not looked at.
+        labels: of all rows, in their order, also of those;  classes: their names.
     """
 
     name: str
@@ -55,13 +56,16 @@ class Patient:
     x: Batch
     y: Labels
     span: tuple[float, float]
+    labels: Tensor
+    classes: tuple[str, ...]
 
     @classmethod
     def of(cls, name: str, model: Classifier, data: Dataset, rows: int) -> "Patient":
         """At most that many rows, from all over the data, which may be sorted by class."""
         places = spread(len(data), rows)
         x, y = data.x[places].to(model.device), data.y[places].to(model.device)
-        return cls(name=name, model=model.uncounted(), x=x, y=y, span=(float(data.x.min()), float(data.x.max())))
+        span = (float(data.x.min()), float(data.x.max()))
+        return cls(name=name, model=model.uncounted(), x=x, y=y, span=span, labels=data.y, classes=data.classes)
 
     @property
     def few(self) -> int:
