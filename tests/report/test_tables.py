@@ -1,6 +1,7 @@
 """The terminal's tables: every number in its place, and names that are only ever text."""
 
 import dataclasses
+import re
 import sys
 
 import pytest
@@ -8,7 +9,7 @@ from report_runs import HOSTILE, make_run
 from rich.console import Console, RenderableType
 
 from saddlepoint.errors import MissingExtraError
-from saddlepoint.records import Appearance, Finding
+from saddlepoint.records import Appearance, Finding, RunRecord
 from saddlepoint.report.tables import cite, findings, summary, told
 
 
@@ -39,6 +40,37 @@ def test_a_narrow_terminal_folds_other_cells_than_names_of_attacks() -> None:
         for threat in model.threats:
             threat.attacks[0] = dataclasses.replace(threat.attacks[0], name="apgd-likeliest")
     assert "apgd-likeliest" in printed(summary(run), width=80)
+
+
+def of_several(models: int) -> RunRecord:
+    """A run of many models with telling names, each with figures of its own in every cell."""
+    run = make_run()
+    names = [f"zoo:fashion-distilled-{i}" for i in range(models)]
+    return dataclasses.replace(
+        run, models=[dataclasses.replace(run.models[i % 2], name=names[i]) for i in range(models)]
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_models_that_do_not_fit_beside_each_other_come_below_and_no_figure_is_broken(width: int) -> None:
+    run = of_several(5)
+    wide, shown = printed(summary(run), width=1000), printed(summary(run), width=width)
+    assert all(len(line.rstrip()) <= width for line in shown.splitlines())
+    figures = re.findall(r"\S+ %  [\d.]+–[\d.]+", wide)
+    assert len(figures) > 20
+    assert sorted(re.findall(r"\S+ %  [\d.]+–[\d.]+", shown)) == sorted(figures)
+    for model in run.models:
+        assert shown.count(model.name) == wide.count(model.name)
+    assert shown.count("worst case") == 2 * -(-5 // {60: 1, 80: 1, 100: 2, 200: 5}[width])
+
+
+def test_a_name_that_is_wider_than_the_terminal_is_folded_and_no_figure_is() -> None:
+    run = make_run()
+    run = dataclasses.replace(run, models=[dataclasses.replace(run.models[0], name="long" * 30)])
+    shown = printed(summary(run), width=60)
+    assert re.findall(r"\S+ %  [\d.]+–[\d.]+", shown) == re.findall(
+        r"\S+ %  [\d.]+–[\d.]+", printed(summary(run), width=300)
+    )
 
 
 def test_the_worst_case_is_bold() -> None:

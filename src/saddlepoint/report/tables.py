@@ -1,7 +1,8 @@
 """The run in the terminal: one table per threat, the findings, and what to cite."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
 
 from saddlepoint.errors import missing
 from saddlepoint.records import FOOLED, AttackRecord, Finding, RunRecord, Share, ThreatRecord
@@ -11,12 +12,14 @@ from saddlepoint.report.groups import Group, groups, passes_per_row
 from saddlepoint.report.privacy import public, public_findings
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.console import Group as Renderables
     from rich.table import Table
     from rich.text import Text
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _WHOLE = 16  # letters of an attack's name that a narrow terminal does not fold
+_ENDLESS = 100_000  # columns: wider than any table
 
 
 def summary(run: RunRecord) -> "Renderables":
@@ -25,7 +28,7 @@ def summary(run: RunRecord) -> "Renderables":
     In a suite also the rows that each member added to those fooled before it.
     Of RGB images a table has how those that fooled look.
     Where attacks looked for the nearest point, a table has their medians, and what they left unsolved; without a radius
-    it is the only one.
+    it is the only one. Models that do not fit beside each other come in a table below; no number is ever broken.
 
     Every name is shown as text; markup and control characters in it have no effect.
 
@@ -41,11 +44,11 @@ def summary(run: RunRecord) -> "Renderables":
     tables = []
     for group in groups(shown):
         if group.eps is not None:
-            tables.append(_table(shown, names, group))
+            tables.append(_Blocks(_table, shown, names, group))
         if any(threat and threat.distances for threat in group.columns):
-            tables.append(_reach(shown, names, group))
+            tables.append(_Blocks(_reach, shown, names, group))
         if any(record and record.appearance for _, records in group.attacks for record in records):
-            tables.append(_looks(shown, names, group))
+            tables.append(_Blocks(_looks, shown, names, group))
     return Renderables(*tables)
 
 
@@ -91,6 +94,46 @@ def cite(run: RunRecord) -> "Renderables":
     except ImportError as error:
         raise missing("rich", "cli") from error
     return Renderables(*map(Text, citation(run)), Text(caveat(run), style="dim"))
+
+
+@final
+@dataclass(frozen=True)
+class _Blocks:
+    """A table of all models, or several below each other, each with as many models as fit into the width."""
+
+    build: Callable[[RunRecord, list[str], Group], "Table"]
+    run: RunRecord
+    names: list[str]
+    group: Group
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.measure import Measurement
+
+        first = 0
+        while first < len(self.names):
+            last = len(self.names)
+            while last > first + 1 and (
+                Measurement.get(console, options.update_width(_ENDLESS), self._block(first, last)).maximum
+                > options.max_width
+            ):
+                last -= 1
+            yield self._block(first, last)
+            first = last
+
+    def _block(self, first: int, last: int) -> "Table":
+        """The table of these models, whose names may be folded where one alone is too wide, but no number."""
+        from rich.text import Text
+
+        part = slice(first, last)
+        group = replace(
+            self.group,
+            columns=self.group.columns[part],
+            attacks=[(label, records[part]) for label, records in self.group.attacks],
+        )
+        table = self.build(replace(self.run, models=self.run.models[part]), self.names[part], group)
+        for column in table.columns[1:]:
+            column.min_width = max((cell.cell_len for cell in column.cells if isinstance(cell, Text)), default=0)
+        return table
 
 
 def _table(run: RunRecord, names: list[str], group: Group) -> "Table":
