@@ -159,6 +159,29 @@ def test_extremes_say_what_makes_them_so(tmp_path: Path) -> None:
     assert "with a target: the gap to the target’s logit" in Page(ours(render(aimed, tmp_path))).text
 
 
+def test_extremes_of_a_suite_name_the_member_that_fooled_them() -> None:
+    picture = dataclasses.replace(make_picture(), fooled_by=1)
+    run = make_run([picture])
+    suite = dataclasses.replace(run, spec={**run.spec, "suite": "autoattack"})
+    names = [attack.name for attack in run.models[0].threats[-1].attacks]
+    said = Page(ours(render(suite, None))).text
+    place = names.index(picture.attack) + 1
+    assert f"fooled by {picture.attack}, member {place} of 5, with 41 passes" in said
+    assert "fooled by 1 of" not in said
+    assert "most attacks fooled" not in said
+    assert "the fewest passes of all members of the suite together" in said
+
+
+def test_extremes_of_a_suite_beside_other_attacks_say_how_many_fooled_them() -> None:
+    run = make_run([make_picture()])  # fooled by three
+    for model in run.models:
+        for ball in model.threats:
+            ball.attacks[0] = dataclasses.replace(ball.attacks[0], role="adaptive")
+    said = Page(ours(render(dataclasses.replace(run, spec={**run.spec, "suite": "cascade-1"}), None))).text
+    assert f"fooled by {make_picture().attack} and 2 more with 41 passes" in said
+    assert "most attacks fooled" in said
+
+
 @pytest.mark.parametrize(("easy", "hard"), [(True, False), (False, True)])
 def test_one_kind_of_extremes_alone(easy: bool, hard: bool) -> None:
     page = render(make_run([make_picture()] * easy, [make_held()] * hard), None)

@@ -54,6 +54,7 @@ def context(run: RunRecord, folder: Path | None) -> dict[str, Any]:
         + [_embedded(plot, log=True) for plot in effort],
         "classes": classes(run, bounded),
         "targeted": run.spec.get("target", "none") != "none",
+        "chained": _chained(run),
         "galleries": _galleries(run, names, folder),
         "settings": settings(run, names),
         "precision": choices(run, names),
@@ -144,13 +145,30 @@ def _galleries(run: RunRecord, names: list[str], folder: Path | None) -> list[di
             "name": name,
             "threat": threat,
             "ball": text.ball(threat.norm, threat.eps),
-            "easiest": [_fooled(picture, folder) for picture in threat.easiest],
+            "easiest": [_fooled(picture, folder) | {"by": _by(run, threat, picture)} for picture in threat.easiest],
             "hardest": [{"of": picture, "panel": _panel("clean", picture.clean, folder)} for picture in threat.hardest],
         }
         for series, (name, model) in enumerate(zip(names, run.models, strict=True))
         for threat in model.threats
         if threat.easiest or threat.hardest
     ]
+
+
+def _chained(run: RunRecord) -> bool:
+    """Whether every attack was given only what those before it left, so that no row was fooled twice."""
+    attacks = [attack for model in run.models for threat in model.threats for attack in threat.attacks]
+    return bool(run.spec.get("suite")) and not any(attack.role for attack in attacks)
+
+
+def _by(run: RunRecord, threat: ThreatRecord, picture: FooledPicture) -> str:
+    """What fooled a row: the member of a suite, whose later ones never saw it, else how many of the attacks."""
+    names = [attack.name for attack in threat.attacks]
+    if run.spec.get("suite") and picture.attack in names:
+        if _chained(run):
+            return f"{picture.attack}, member {names.index(picture.attack) + 1} of {len(names)},"
+        more = picture.fooled_by - 1  # beside the suite, attacks that see every row
+        return picture.attack + (f" and {more} more" if more else "")
+    return f"{picture.fooled_by} of {text.plural(len(names), 'attack')}"
 
 
 def _fooled(picture: FooledPicture, folder: Path | None) -> dict[str, Any]:
