@@ -42,6 +42,16 @@ def test_a_masked_one_ends_with_one_and_says_what_to_try(command, folder, masked
     assert (found["verdict"], found["causes"], found["rows"]) == ("do not cite", ["masked gradients"], 24)
 
 
+def test_a_terminal_shows_what_is_running_on_the_other_stream(command, folder, monkeypatch):
+    assert command(*WORDS).err == ""
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    done = command(*WORDS)
+    assert "zoo:mnist-standard  diagnosis  linf 0.3" in done.err
+    assert "━" in done.err
+    assert "  diagnosis  " not in done.out
+
+
 def test_a_twin_adds_its_probe(command, folder):
     assert "transfer beats gradients" in command(*WORDS, "--twin", "zoo:mnist-pgd").out
 

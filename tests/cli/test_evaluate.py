@@ -10,6 +10,7 @@ from torch import nn
 from saddlepoint.cli import planning as module
 from saddlepoint.data import Dataset, load_data
 from saddlepoint.evaluation import precision
+from saddlepoint.evaluation.work import Worker
 from saddlepoint.models import save_weights
 from saddlepoint.records import RunRecord
 
@@ -240,6 +241,21 @@ def test_the_progress_bar_goes_to_the_other_stream(command, small, monkeypatch):
     done = command(*small)
     assert "━" in done.err
     assert "━" not in done.out
+
+
+def test_an_interrupted_run_says_that_it_goes_on(command, small, folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "attack", interrupted)
+        without = command(*small)
+        done = command(*small, "--out", "out[red]")
+    assert (without.code, without.out, without.err) == (130, "", "")
+    assert (done.code, done.out) == (130, "")
+    (line,) = done.err.splitlines()
+    assert line == "interrupted: what is finished is kept in out[red]; the same command goes on from there"
+    assert command(*small, "--out", "out[red]").code == 0
 
 
 def test_a_precision_is_chosen_where_it_is_asked_for(command, small, folder, monkeypatch):

@@ -13,6 +13,7 @@ from saddlepoint.classifier import Classifier
 from saddlepoint.errors import DataError, RadiusError, SettingError, SpecError
 from saddlepoint.evaluation import evaluate
 from saddlepoint.evaluation.stats import wilson
+from saddlepoint.evaluation.work import Worker
 from saddlepoint.records import RunRecord
 
 BALLS = [Linf(0.1), L2(0.4)]
@@ -205,6 +206,29 @@ def test_progress_reaches_its_total(models, data):
         for attack in ("fgsm", "mi-fgsm")
         for ball in ("linf 0.1", "l2 0.4")
     } | {f"{model}  clean" for model in models}
+
+
+def test_a_job_is_announced_before_it_runs(net, data, tmp_path, monkeypatch):
+    said = []
+
+    def spied(name):
+        plain = getattr(Worker, name)
+
+        def call(worker, job, *given):
+            said.append(f"runs {job.what}")
+            return plain(worker, job, *given)
+
+        monkeypatch.setattr(Worker, name, call)
+
+    for name in ("clean", "attack"):
+        spied(name)
+    settings = {"balls": [Linf(0.1)], "attacks": ["fgsm", "pgd"], "draw": False, "folder": tmp_path}
+    for again in (False, True):
+        said.clear()
+        evaluate({"net": Classifier(net)}, data, **settings, progress=lambda done, total, what: said.append(what))
+        jobs = ["net  clean", "net  fgsm  linf 0.1", "net  pgd  linf 0.1"]
+        pairs = [each for job in jobs for each in ([job] if again else [job, f"runs {job}"])]
+        assert said == [*pairs, jobs[-1]]
 
 
 def test_the_seed_moves_random_starts_only(models, data):

@@ -65,6 +65,29 @@ def telling() -> Iterator[Callable[[int, int, str], None]]:
         yield tell
 
 
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A moving bar that names what is running, and the time spent, where the end is not known."""
+    with bar() as progress:
+        progress.add_task(what, total=None)
+        yield
+
+
+@contextmanager
+def resumable(out: Path | None) -> Iterator[None]:
+    """Says, where what is inside is interrupted by hand, that what went to the folder is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if out is not None:
+            errors_to().print(
+                f"interrupted: what is finished is kept in {shown(out)}; the same command goes on from there",
+                highlight=False,
+                soft_wrap=True,
+            )
+        raise
+
+
 def number(text: str) -> float:
     """A number, or a fraction such as 8/255.
 

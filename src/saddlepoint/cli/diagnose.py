@@ -61,7 +61,7 @@ def diagnose(
         loaded = load_model(model, weights=weights, device=device)
     with file.at("twin"):
         other = None if twin is None else load_model(twin, device=device)
-    with file.at():
+    with file.at(), common.waiting(f"{model}  diagnosis  {norm} {float(ball.eps):g}"):
         diagnosis = examine(loaded, found, ball=ball, twin=other, rows=rows, seed=seed)
     screen = common.console()
     screen.print(diagnoses.table(diagnosis))

@@ -113,7 +113,7 @@ def evaluate(
     if dry_run:
         screen.print(common.jobs(plan))
         return
-    with common.telling() as tell:
+    with common.resumable(out), common.telling() as tell:
         command = common.command_line()
         result = complete(plan, out=out, shard=part, batch_size=setup.size(file), command=command, progress=tell)
     if result is None:

@@ -29,7 +29,7 @@ from saddlepoint.records import DataRecord, RunRecord
 from saddlepoint.solve import Attack
 
 Progress = Callable[[int, int, str], None]
-"""Called with (rows done, rows in all, what was run)."""
+"""Called with (rows done, rows in all, what is running)."""
 
 
 @final
@@ -74,7 +74,7 @@ def evaluate(
         limits: budget per row and attack.
         suite: run these attacks in place of ``attacks``, each on what those before it left standing.
         draw: make pictures (images only; needs Pillow).
-        progress: told after every job.
+        progress: told before every job, and at the end.
         folder: where outcomes are kept, so that a killed run goes on where it was.
         probed: rows of the diagnosis that follows the attacks of each ball; 0 leaves it out.
         precision: "float32" attacks the models as they were given; "auto" first tries, on up to 200 rows, in which form
@@ -190,10 +190,12 @@ def _run(
     mine = [job for job in jobs if job.unit % shard[1] == shard[0] - 1]
     total, done = sum(len(job.rows) for job in mine), 0
     for job in mine:
+        if progress is not None:  # before it: a job can take hours, and is what the bar is to name
+            progress(done, total, job.what)
         _done(worker, store, job)
         done += len(job.rows)
-        if progress is not None:
-            progress(done, total, job.what)
+    if progress is not None and mine:
+        progress(done, total, mine[-1].what)
     for job in jobs:
         if store.has(job.key):
             _done(worker, store, job)
