@@ -216,6 +216,30 @@ def test_bad_words_end_in_one_line(refused, folder, words, value, remedy):
     assert re.search(remedy, line), line
 
 
+@pytest.mark.parametrize(
+    ("more", "needy"),
+    [
+        ([], "the suite cascade-1"),
+        (["--norm", "l2"], "the suite cascade-1"),
+        (["--suite", "autoattack"], "the suite autoattack"),
+        (["--target", "random"], "fgsm, bim, mi-fgsm, pgd, illc"),
+        (["--norm", "l0"], "fgsm, bim, mi-fgsm, pgd, illc"),
+        (["--attacks", "fgsm,ddn"], "fgsm"),
+    ],
+)
+def test_a_missing_radius_names_what_would_run(refused, folder, more, needy):
+    assert f"; needed by {needy}, not by attacks that look for the nearest point" in refused(
+        "evaluate", MODEL, DATA, *more
+    )
+
+
+def test_a_missing_radius_in_a_file_names_what_would_run(refused, folder):
+    (folder / "run.yaml").write_text("threats: [{norm: l1}]\n", encoding="utf-8")
+    line = refused("evaluate", MODEL, DATA, "--config", "run.yaml")
+    assert line.startswith("run.yaml: threats[0]: the key 'eps' is missing")
+    assert "needed by the suite cascade-1" in line
+
+
 def test_words_of_the_wrong_kind_end_in_usage(command, folder):
     for words in (["--rows", "ten"], ["--seed", "x"], ["--nonsense"]):
         done = command("evaluate", MODEL, DATA, "--eps", "0.1", *words)

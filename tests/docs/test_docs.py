@@ -11,7 +11,10 @@ import pytest
 
 import saddlepoint
 from saddlepoint import attacks
+from saddlepoint.cli.common import BALLS
+from saddlepoint.defenses import training
 from saddlepoint.evaluation import attack_classes
+from saddlepoint.evaluation.ensembles import CASCADE
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md")) + [path for path in [ROOT / "README.md"] if path.exists()]
@@ -155,6 +158,27 @@ def test_every_public_name_is_in_the_api(name):
     is_module = isinstance(getattr(saddlepoint, name), types.ModuleType)
     entry = f"## saddlepoint.{name}\n" if is_module else f"::: saddlepoint.{name}\n"
     assert entry in text, f"docs/api.md lacks {entry!r}"
+
+
+def test_what_is_claimed_to_be_there_is_counted():
+    objectives = [cls for cls in vars(training).values() if hasattr(cls, "loss") and cls is not training.Objective]
+    words = {5: "five", 14: "fourteen"}
+    said = (ROOT / "docs/why.md").read_text(encoding="utf-8")
+    assert f"It has {words[len(BALLS)]} norms, {words[len(objectives)]} objectives of training" in said
+    assert len(objectives) == len(set(objectives))
+
+
+@pytest.mark.parametrize("where", ["docs/command-line.md", "src/saddlepoint/cli/options.py"])
+def test_every_norm_is_named_where_it_is_chosen(where):
+    said = (ROOT / where).read_text(encoding="utf-8")
+    (line,) = re.findall(r"Norm of the ball: .*|- `--norm` is .*", said)
+    assert all(norm in line for norm in BALLS)
+
+
+def test_the_default_of_evaluate_is_the_suite_that_runs():
+    page = (ROOT / "docs/choosing-an-attack.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("| how robust a model is at a radius")]
+    assert f"by default: the suite [`{CASCADE}`]" in row
 
 
 def test_every_page_is_in_the_navigation():

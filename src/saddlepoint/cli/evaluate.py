@@ -81,7 +81,8 @@ def evaluate(
     models, data = planning.models_and_data(file, specs or [], weights)
     by_hand = file.names("attacks")
     attacks = attacks if by_hand else ",".join(DEFAULT)
-    threats = planning.balls(file, norm, eps, "attacks", attacks)
+    in_place = (None, None) if by_hand else (suite, target)
+    threats = planning.balls(file, norm, eps, "attacks", attacks, *in_place)
     named = planning.attacks(file, "attacks", attacks, threats[0])
     chosen = planning.suite(file, suite, target, threats)
     with file.at("fail_under"):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-Norm = Annotated[str, typer.Option(help="Norm of the ball: linf, l2, l1 or l0.")]
+Norm = Annotated[str, typer.Option(help="Norm of the ball: linf, l2, l1, l0 or ciede2000.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of fashion-mnist or cifar10.")]
 Rows = Annotated[int | None, typer.Option(help="Only the first rows.")]
 Target = Annotated[str, typer.Option(help="none, least-likely, random, or a class index.")]

@@ -156,18 +156,23 @@ def models_and_data(file: Given, specs: Sequence[str], weights: Path | None) -> 
     return [_model(file, place, entry, weights) for place, entry in named], data
 
 
-def balls(file: Given, norm: str, eps: str, key: str, attacks: str) -> list[Ball]:
+def balls(
+    file: Given, norm: str, eps: str, key: str, attacks: str, suite: str | None = None, target: str | None = None
+) -> list[Ball]:
     """The balls of --norm and --eps, or the threats of the file; without a radius if every attack can do without.
 
-    Args:  key, attacks: the option of the attacks, and what it says.
-    Raises:  SpecError if there is no radius, and an attack needs one.
+    Args:
+        key, attacks: the option of the attacks, and what it says.
+        suite, target: the options of these names, where no attacks are named, so that a suite may run in their place.
+
+    Raises:  SpecError if there is no radius, and an attack, or the suite, needs one.
     """
     threats = file.get("threats")
     if threats is None:
-        if not eps:
-            _check_radius(file, key, attacks, f"{file.prefix}--eps")
         with file.at("norm"):
             common.check_norm(norm)
+        if not eps:
+            _check_radius(file, key, attacks, f"{file.prefix}--eps", _in_place(norm, suite, target))
         with file.at("eps"):
             return common.balls(norm, eps)
     with file.at("threats"):
@@ -178,11 +183,12 @@ def balls(file: Given, norm: str, eps: str, key: str, attacks: str) -> list[Ball
     for place, entry in named:
         with file.at(place):
             threat = given.fields(entry, ("norm",), ("eps",))
-            if "eps" not in threat:
-                _check_radius(file, key, attacks, "the key 'eps'")
         with file.at(f"{place}.norm"):
             kind = given.words(threat["norm"])
             common.check_norm(kind)
+        with file.at(place):
+            if "eps" not in threat:
+                _check_radius(file, key, attacks, "the key 'eps'", _in_place(kind, suite, target))
         with file.at(f"{place}.eps"):
             found += common.balls(kind, given.words(threat["eps"]) if "eps" in threat else "")
     return list(dict.fromkeys(found))
@@ -229,13 +235,21 @@ def _entries(file: Given, key: str, text: str) -> list[tuple[str, Named]]:
     return named
 
 
-def _check_radius(file: Given, key: str, text: str, what: str) -> None:
-    """Refuse that there is no radius if an attack needs one.
+def _in_place(norm: str, suite: str | None, target: str | None) -> str:
+    """The suite that runs in place of attacks in balls of that norm; none if attacks are named, or it does not fit."""
+    if suite or target is None:
+        return suite or ""
+    found = usual(target, [common.BALLS[norm](1.0)])
+    return "" if found is None else found.name
 
-    Raises:  SpecError, with what is missing, and the attacks that need it.
+
+def _check_radius(file: Given, key: str, text: str, what: str, suite: str) -> None:
+    """Refuse that there is no radius if an attack, or the suite that runs in place of them, needs one.
+
+    Raises:  SpecError, with what is missing, and what needs it.
     """
-    needy = []
-    for place, entry in _entries(file, key, text):
+    needy = [f"the suite {suite}"] if suite else []
+    for place, entry in () if suite else _entries(file, key, text):
         with file.at(place):
             if needs_eps(entry):
                 needy.append(entry if isinstance(entry, str) else entry["name"])
