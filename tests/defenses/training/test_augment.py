@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
-from saddlepoint.defenses.training import Schedule
+from saddlepoint.balls import Bounds, Linf
+from saddlepoint.defenses.training import AWP, ContractivePenalty, Distillation, Fast, Schedule, Standard, fit
 from saddlepoint.defenses.training.augment import augment, flip, shift
 from saddlepoint.errors import InputError
 from saddlepoint.noise import Noise
@@ -82,3 +84,43 @@ def test_flat_rows_are_not_mirrored():
         augment(torch.zeros(3, 4), Noise(0), Schedule(flip=True))
     with pytest.raises(InputError, match="shifting needs images .* or set crop=0"):
         augment(torch.zeros(3, 4), Noise(0), Schedule(crop=4))
+
+
+WIDE = Bounds(-1.0, 1.0)
+
+
+def seen_by(objective, x):
+    """The inputs of the pass with a gradient, in a training with noise."""
+    net, seen = nn.Linear(4, 2), []
+    net.register_forward_hook(lambda _, args, __: seen.append(args[0].detach()) if torch.is_grad_enabled() else None)
+    fit(net, x, torch.arange(len(x)) % 2, objective, Schedule(epochs=1, batch_size=len(x), noise=1e-3))
+    return seen[-1]
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Standard(),
+        AWP(objective=Standard()),
+        Distillation(teacher=nn.Linear(4, 2)),
+        Fast(ball=Linf(0.0), bounds=WIDE),
+        AWP(objective=Fast(ball=Linf(0.0), bounds=WIDE)),
+        ContractivePenalty(objective=Fast(ball=Linf(0.0), bounds=WIDE), bounds=WIDE),
+        AWP(objective=ContractivePenalty(objective=Standard(), bounds=WIDE)),
+    ],
+    ids=lambda objective: type(objective).__name__,
+)
+def test_noise_does_not_cut_inputs_of_another_box(objective):
+    x = torch.linspace(-0.9, 0.9, 40).view(10, 4)
+    found = seen_by(objective, x).flatten().sort().values
+    assert torch.allclose(found, x.flatten(), atol=0.01)
+    assert not torch.equal(found, x.flatten())
+
+
+@pytest.mark.parametrize("around", [lambda o: o, lambda o: AWP(objective=o)], ids=["bare", "AWP"])
+def test_noise_is_cut_off_at_the_bounds_of_the_objective(around):
+    x = torch.ones(10, 4)
+    found = seen_by(around(Fast(ball=Linf(0.0))), x)
+    assert found.max() == 1
+    assert found.min() < 1
+    assert seen_by(around(Standard()), x).max() > 1  # no box, nothing to cut off at

@@ -11,9 +11,12 @@ from saddlepoint.errors import InputError
 from saddlepoint.noise import Noise
 
 
-def augment(x: Batch, noise: Noise, schedule: Schedule, bounds: Bounds = Bounds()) -> Batch:
-    """The views of a batch that a schedule asks for: moved, cropped, mirrored, with noise; every row on its own."""
-    fill = min(max(0.0, bounds.lower), bounds.upper)
+def augment(x: Batch, noise: Noise, schedule: Schedule, bounds: Bounds | None = None) -> Batch:
+    """The views of a batch that a schedule asks for: moved, cropped, mirrored, with noise; every row on its own.
+
+    Args:  bounds: noise is cut off there; None where the inputs have no known box, and noise is left as it is.
+    """
+    fill = 0.0 if bounds is None else min(max(0.0, bounds.lower), bounds.upper)
     if schedule.shift:
         x = shift(x, noise, schedule.shift, fill)
     if schedule.crop:
@@ -21,7 +24,8 @@ def augment(x: Batch, noise: Noise, schedule: Schedule, bounds: Bounds = Bounds(
     if schedule.flip:
         x = flip(x, noise)
     if schedule.noise:
-        x = (x + schedule.noise * noise.child("gauss").normal(x)).clamp(bounds.lower, bounds.upper)
+        x = x + schedule.noise * noise.child("gauss").normal(x)
+        x = x if bounds is None else x.clamp(bounds.lower, bounds.upper)
     return x
 
 

@@ -29,7 +29,8 @@ class Schedule:
         seed: of the order, the noise, dropout, and which rows are held out.
         shift: images move by up to that many pixels along each axis, filled with 0 (or the bound next to it).
         crop: images move likewise, as in padding by that many pixels and cropping at random;  flip: half of them are
-            mirrored left to right;  noise: standard deviation of Gaussian noise, in input units, cut off at the bounds.
+            mirrored left to right;  noise: standard deviation of Gaussian noise, in input units, cut off at the
+            objective's bounds where it has any.
         optimizer: Adam() or SGD();  clip: longest gradient, all parameters together (L2); None for no limit.
         ema: decay of an exponential moving average of the weights, which is then what is validated and returned.
         precision: float32, or bfloat16 for autocast; weights and optimizer stay as they are.

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint._typing import Batch, Labels
-from saddlepoint.balls import Bounds
 from saddlepoint.classifier import Meter
 from saddlepoint.defenses.training.augment import augment
 from saddlepoint.defenses.training.average import follow
 from saddlepoint.defenses.training.objectives import Objective
+from saddlepoint.defenses.training.objectives.objective import bounds_of
 from saddlepoint.defenses.training.order import Order
 from saddlepoint.defenses.training.processes import Processes
 from saddlepoint.defenses.training.rates import rate
@@ -30,7 +30,7 @@ class Step:
         self.among, self.meter = among, meter
         self.rate = 0.0
         self.device = next(run.module.parameters()).device
-        self.bounds: Bounds = getattr(objective, "bounds", Bounds())  # an objective without has none to keep to
+        self.bounds = bounds_of(objective)
 
     def __call__(self, epoch: int, batch: Tensor, replay: int, x: Batch, y: Labels, due: bool) -> bool:
         """Train on a batch of rows; whether the run is due to be written, which all processes agree on."""

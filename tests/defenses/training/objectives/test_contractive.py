@@ -273,5 +273,5 @@ def test_what_has_no_closed_form_is_refused():
     with pytest.raises(SettingError, match=r"warmup=1.5 must lie in \[0, 1\]: the share of training"):
         ContractivePenalty(objective=Standard(), warmup=1.5)
     with pytest.raises(SettingError, match="differ from the objective's, .*; give the penalty the same"):
-        ContractivePenalty(objective=Fast(ball=Linf(0.1), bounds=Bounds(-1, 1)), sigma=0.1)
+        ContractivePenalty(objective=Fast(ball=Linf(0.1), bounds=Bounds(-1, 1)))
     assert isinstance(AWP(objective=objective).objective, ContractivePenalty)

@@ -12,7 +12,7 @@ from saddlepoint.balls import Bounds
 from saddlepoint.defenses.training.objectives._checks import check_share, check_weight
 from saddlepoint.defenses.training.objectives._layers import Watch, watched
 from saddlepoint.defenses.training.objectives.awp import AWP
-from saddlepoint.defenses.training.objectives.objective import Memory, Objective
+from saddlepoint.defenses.training.objectives.objective import Memory, Objective, bounds_of
 from saddlepoint.errors import InputError, ModelError, SettingError
 from saddlepoint.noise import Noise
 
@@ -40,10 +40,10 @@ class ContractivePenalty:
             objective gets the noisy inputs in place of the clean ones, so that it attacks them, too.
         warmup: share of the training over which the weight grows linearly from 0, in [0, 1]; a penalty that is huge at
             first otherwise drives the weights to 0.
-        bounds: the box of the inputs.
+        bounds: the box of the inputs, the objective's where it has one.
 
-    Raises:  SettingError for AWP inside, a number that means nothing, or noise in another box than the objective's; in
-        training, ModelError if there is no layer of these kinds, or one whose Jacobian has no closed form here, and
+    Raises:  SettingError for AWP inside, a number that means nothing, or another box than the objective's; in training,
+        ModelError if there is no layer of these kinds, or one whose Jacobian has no closed form here, and
         InputError for points that are not those of :meth:`points`.
 
     Source:  Gu & Rigazio 2015, arXiv:1412.5068, section 4; the square is that of contractive autoencoders (Rifai et al.
@@ -67,8 +67,8 @@ class ContractivePenalty:
         check_weight("weight", self.weight)
         check_weight("sigma", self.sigma)
         check_share("warmup", self.warmup, "the share of training over which the weight grows")
-        inside = getattr(self.objective, "bounds", self.bounds)
-        if self.sigma and inside != self.bounds:
+        inside = bounds_of(self.objective)
+        if inside is not None and inside != Bounds.of(self.bounds):
             raise SettingError(f"bounds={self.bounds} differ from the objective's, {inside}; give the penalty the same")
 
     @property

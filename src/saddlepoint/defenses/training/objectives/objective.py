@@ -5,6 +5,7 @@ from typing import Protocol, TypeAlias
 from torch import Tensor, nn
 
 from saddlepoint._typing import Batch, Labels
+from saddlepoint.balls import Bounds
 from saddlepoint.noise import Noise
 
 Memory: TypeAlias = dict[str, Tensor]
@@ -13,7 +14,8 @@ Memory: TypeAlias = dict[str, Tensor]
 class Objective(Protocol):
     """The outer minimum, in two halves: where the loss is taken, and the loss there.
 
-    One more field is read where it exists: ``replays``, how often each batch is trained on before the next; 1 without.
+    More fields are read where they exist: ``replays``, how often each batch is trained on before the next, 1 without;
+    ``bounds``, the box of the inputs, none without; ``objective``, the one inside, whose bounds then hold here, too.
     """
 
     def points(self, module: nn.Module, x: Batch, y: Labels, *, noise: Noise, progress: float, memory: Memory) -> Batch:
@@ -27,3 +29,12 @@ class Objective(Protocol):
 
     def loss(self, module: nn.Module, x: Batch, points: Batch, y: Labels) -> Tensor:
         """The loss of a batch, a scalar; its gradient reaches the parameters of the module."""
+
+
+def bounds_of(objective: Objective) -> Bounds | None:
+    """The box that an objective keeps to, its own or that of the one inside; None where neither has one."""
+    found: Bounds | tuple[float, float] | None = getattr(objective, "bounds", None)
+    if found is not None:
+        return Bounds.of(found)
+    inside: Objective | None = getattr(objective, "objective", None)
+    return None if inside is None else bounds_of(inside)
