@@ -3,11 +3,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from saddlepoint.attacks import PGD
-from saddlepoint.balls import L2, Bounds, Linf
+from saddlepoint.attacks import APGD, FGSM, PGD
+from saddlepoint.balls import L0, L2, Bounds, Linf
 from saddlepoint.classifier import Classifier
 from saddlepoint.defenses.training import Adversarial, Standard
-from saddlepoint.errors import SettingError
+from saddlepoint.errors import ArgumentTypeError, RadiusError, SettingError
 from saddlepoint.noise import Noise
 from saddlepoint.result import Keep
 
@@ -135,3 +135,23 @@ def test_a_warm_up_outside_the_training_is_refused(warmup):
 def test_a_radius_per_row_is_refused():
     with pytest.raises(SettingError, match="needs one eps"):
         Adversarial(attack=PGD(ball=Linf(torch.tensor([0.1, 0.2]))))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("attack", [APGD(ball=L2(0.5)), FGSM(ball=Linf(0.1)), "pgd", None, PGD], ids=str)
+def test_another_attack_is_refused(attack):
+    with pytest.raises(SettingError, match="attack=.* must be PGD with its ball, or LSPGA or DGA"):
+        Adversarial(attack=attack)
+
+
+@pytest.mark.parametrize(
+    ("ball", "error", "told"),
+    [
+        (L2(float("inf")), RadiusError, "eps=inf is for minimum-norm attacks"),
+        (L0(3.0), ArgumentTypeError, "must be Linf, L2 or L1"),
+    ],
+    ids=str,
+)
+def test_a_ball_that_training_cannot_use_is_refused(ball, error, told):
+    with pytest.raises(error, match=told):
+        Adversarial(attack=PGD(ball=ball))
