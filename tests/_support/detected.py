@@ -51,3 +51,14 @@ def net_of(d=6, k=3, *, seed=0, scale=1.0):
 
 def rows_of(n, d=6, *, seed=1):
     return torch.rand(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+class Broken(nn.Module):
+    """A net that gives no number where the first feature is high."""
+
+    def __init__(self, inner, above):
+        super().__init__()
+        self.inner, self.above = inner, above
+
+    def forward(self, x):
+        return self.inner(x).masked_fill(x[:, :1] > self.above, torch.nan)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from detected import Mirrored, Rounded, Scaled, net_of
+from detected import Broken, Mirrored, Rounded, Scaled, net_of
 from torch import nn
 
 import saddlepoint as sp
@@ -28,17 +28,6 @@ def test_the_refusal_is_highest_exactly_where_the_score_is_above_the_threshold(g
     assert torch.equal(found.rejected, found.score > guarded.threshold)
     assert torch.equal(found.label, y)
     assert torch.equal(predicted, torch.where(found.rejected, 3, y))
-
-
-class Broken(nn.Module):
-    """A net that gives no number where the first feature is high."""
-
-    def __init__(self, inner, above):
-        super().__init__()
-        self.inner, self.above = inner, above
-
-    def forward(self, x):
-        return self.inner(x).masked_fill(x[:, :1] > self.above, torch.nan)
 
 
 def test_what_gives_no_number_is_refused(rows):

@@ -1,8 +1,7 @@
 import pytest
 import torch
-from detected import Scaled, net_of, rows_of
+from detected import Broken, Scaled, net_of, rows_of
 from sklearn.metrics import roc_auc_score
-from torch import nn
 
 from saddlepoint import Classifier, Dataset, Linf
 from saddlepoint.attacks import FGSM, PGD, Square
@@ -55,17 +54,6 @@ def data_of(guarded, n=80):
     y = guarded.screen(x).label
     y[:7] = (y[:7] + 1) % 3  # wrong when clean
     return Dataset(x, y, classes=("a", "b", "c"), name="toy")
-
-
-class Broken(nn.Module):
-    """A net that gives no number where the first feature is high."""
-
-    def __init__(self, inner, above):
-        super().__init__()
-        self.inner, self.above = inner, above
-
-    def forward(self, x):
-        return self.inner(x).masked_fill(x[:, :1] > self.above, torch.nan)
 
 
 def broken(above, n=80):
