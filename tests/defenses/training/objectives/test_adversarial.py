@@ -138,7 +138,7 @@ def test_a_radius_per_row_is_refused():
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("attack", [APGD(ball=L2(0.5)), FGSM(ball=Linf(0.1)), "pgd", None, PGD], ids=str)
+@pytest.mark.parametrize("attack", [APGD(ball=L2(0.5)), FGSM(ball=Linf(0.1)), "pgd", None, PGD])
 def test_another_attack_is_refused(attack):
     with pytest.raises(SettingError, match="attack=.* must be PGD with its ball, or LSPGA or DGA"):
         Adversarial(attack=attack)
