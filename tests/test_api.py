@@ -162,7 +162,7 @@ def test_settings_reach_the_run(model, data):
     (attack,) = run.record.models[0].threats[0].attacks
     assert attack.settings["steps"] == 2
     assert attack.forwards <= attack.attacked
-    assert [entry[:2] for entry in told] == [(30, 60), (60, 60)]  # the clean rows, then the attack
+    assert [entry[:2] for entry in told] == [(0, 60), (30, 60), (60, 60)]  # the clean rows, then the attack, the end
 
 
 # Files
