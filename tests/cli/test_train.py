@@ -199,6 +199,27 @@ def test_unknown_data_are_refused(refused, tmp_path):
     assert "unknown data set 'mnist'; did you mean 'mnist10k'" in line
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["standard", "--data", "mnist10k:train"],
+            "--data 'mnist10k:train' must be the name without a split, mnist10k: ",
+        ),
+        (
+            ["pgd", "--data", "npz:a.npz:test"],
+            "--data 'npz:a.npz:test' must be the name without a split, npz:a.npz: both",
+        ),
+        (["standard", "--data", "npz"], "data set 'npz' has no path; write --data npz:PATH"),
+        (["fast-cifar10"], "'cifar10' has no path; write --data cifar10:PATH, or give --data-dir, the folder"),
+        (["fast-cifar10", "--data", "cifar10:gone"], "'gone' is not a folder"),
+        (["fast-cifar10", "--data-dir", "gone"], "'gone' is not a folder"),
+    ],
+)
+def test_data_are_named_without_a_split(refused, tmp_path, words, message):
+    assert message in refused("train", *words, "--dry-run", "--out", tmp_path / "net.safetensors")
+
+
 def test_images_that_are_not_square_are_refused(refused, small, monkeypatch):
     wide = Dataset(torch.zeros(4, 1, 8, 6), torch.zeros(4, dtype=torch.int64), classes=("a", "b"), name="wide")
     monkeypatch.setattr(module, "load_data", lambda spec: wide)

@@ -19,7 +19,8 @@ from saddlepoint.cli.plan_of_training import table
 from saddlepoint.cli.teachers import done, taught
 from saddlepoint.cli.telling import Teller
 from saddlepoint.cli.training import train as run
-from saddlepoint.data import Dataset, load_data
+from saddlepoint.data import Dataset, data_specs, load_data
+from saddlepoint.data.reading import SPLITS
 from saddlepoint.defenses.training.processes import started
 from saddlepoint.defenses.training.recipes import Recipe, recipes
 from saddlepoint.errors import DataError, SettingError, SpecError, shown, unknown
@@ -34,7 +35,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="Such as pgd or fast; `saddlepoint list` shows all.")],
     out: Annotated[Path, typer.Option(help="Where the weights go: NAME.safetensors; other files go beside it.")],
     data: Annotated[
-        str | None, typer.Option(help="Data set; its splits train and test are used. Default: the recipe's.")
+        str | None, typer.Option(help="Data set without a split: train and test are both used. Default: the recipe's.")
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of fashion-mnist or cifar10.")] = None,
     net: Annotated[
@@ -95,6 +96,8 @@ def train(
             raise SettingError(f"--contractive {contractive:g} must be a finite weight of at least 0, such as 0.1")
         chosen = chosen.changed(objective={"contractive": contractive})
     name = chosen.data if data is None else data
+    with file.at("data"):
+        _check_name(name, data_dir)
     with file.at():
         ball = chosen.ball(name, None if eps is None else common.number(eps))
         chosen.validate(ball)
@@ -182,6 +185,17 @@ def _checked_net(file: Given, net: str, allow_code: bool) -> str:
         )
     own_net(net)
     return net
+
+
+def _check_name(name: str, data_dir: Path | None) -> None:
+    """Raises:  SpecError for data with a split, or without the path that they need."""
+    whole, _, split = name.rpartition(":")
+    if whole and split in SPLITS:
+        raise SpecError(f"--data {name!r} must be the name without a split, {whole}: both are used, train and test")
+    folder = data_dir if name == "cifar10" else None
+    if folder is None and any(spec.startswith(f"{name}:PATH") for spec in data_specs()):
+        other = ", or give --data-dir, the folder with its files" if name == "cifar10" else ""
+        raise SpecError(f"data set {name!r} has no path; write --data {name}:PATH{other}")
 
 
 def _check_splits(learn: Dataset, test: Dataset) -> None:
