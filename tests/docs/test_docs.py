@@ -100,6 +100,17 @@ def test_commands_have_options_that_exist(page, words, tmp_path, monkeypatch):
     group.commands[words[0]].make_context(words[0], words[1:])  # reads the arguments; nothing is run
 
 
+def test_the_commands_that_read_a_file_are_named():
+    typer = pytest.importorskip("typer")
+    from saddlepoint.cli.main import commands
+
+    group = typer.main.get_command(commands())
+    reading = {name for name, each in group.commands.items() if any(param.name == "config" for param in each.params)}
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"from YAML\. It is for (.*?)\.\n", text, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", sentence)) == reading
+
+
 QUOTED = [
     pytest.param(match["reason"].removeprefix("quoted from "), match["code"], id=f"{name_of(page)}: {match['reason']}")
     for page in PAGES
