@@ -194,7 +194,9 @@ def test_a_folder_with_a_run_is_used_again(model, data, tmp_path):
 
 def test_a_folder_with_another_run_is_refused(model, data, tmp_path):
     evaluate(model, data, out=tmp_path)
-    with pytest.raises(RecordError, match="holds another run: its seed differ; give another --out"):
+    with pytest.raises(
+        RecordError, match="holds another run, which differs in --seed: 0 there, 9 here; give another --out"
+    ):
         evaluate(model, data, out=tmp_path, seed=9)
     assert json.loads((tmp_path / "run.json").read_text())["spec"]["seed"] == 0
 

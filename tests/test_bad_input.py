@@ -666,8 +666,8 @@ def test_weights_that_are_no_file(path, tmp_path, monkeypatch):
 def test_a_folder_of_another_run(model, x, y, tmp_path):
     evaluate(model, (x, y), out=tmp_path)
     before = content(tmp_path)
-    for change, what in (({"seed": 1}, "seed"), ({"attacks": ["pgd"]}, "threats"), ({"target": "1"}, "target")):
-        parts = (f"the folder {tmp_path.name!r} holds another run", f"its {what} differ", "give another --out")
+    for change, what in (({"seed": 1}, "--seed"), ({"attacks": ["pgd"]}, "--attacks"), ({"target": "1"}, "--target")):
+        parts = (f"the folder {tmp_path.name!r} holds another run", f"differs in {what}: ", "give another --out")
         with refused(RecordError, *parts):
             evaluate(model, (x, y), out=tmp_path, **change)
         assert content(tmp_path) == before

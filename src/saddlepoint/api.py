@@ -23,7 +23,7 @@ from saddlepoint.evaluation.doctor import Checkup, examine
 from saddlepoint.evaluation.ensembles import Suite
 from saddlepoint.evaluation.examples import Examples, export
 from saddlepoint.evaluation.plan import Plan
-from saddlepoint.evaluation.store import usable
+from saddlepoint.evaluation.store import called, usable
 from saddlepoint.evaluation.suites import Named
 from saddlepoint.evaluation.transfer import DEFAULT as TRANSFERRED
 from saddlepoint.evaluation.transfer import transfer as make_transfer
@@ -102,7 +102,7 @@ class Run:
                     old.unlink(missing_ok=True)
         except OSError as error:
             raise RecordError(
-                f"the run cannot be written to {folder.name!r} ({error.strerror}); finished jobs are kept: "
+                f"the run cannot be written to {called(folder)!r} ({error.strerror}); finished jobs are kept: "
                 "make room and run the same command again"
             ) from error
         saved = Run(self.record, folder, self.files)

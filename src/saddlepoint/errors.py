@@ -82,7 +82,9 @@ class UniformLabelsWarning(SaddlepointWarning):
 def unknown(kind: str, name: str, known: Iterable[str]) -> SpecError:
     """The error for a name that is not in a list, with the nearest ones."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    folded = {each.lower(): each for each in names}
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = [folded[name.lower()]] if name.lower() in folded else close
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
     return SpecError(f"unknown {kind} {name!r}; {hint}")
 

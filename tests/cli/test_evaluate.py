@@ -176,6 +176,8 @@ def test_hostile_words_are_text_in_errors(refused, folder, words, said):
         ([MODEL, DATA, "--eps", "0.1,x"], "eps='x'", "such as 0.3 or 8/255"),
         ([MODEL, DATA, "--eps", "8"], "eps=8", "did you mean 0.03137, that is 8/255?"),
         ([MODEL, DATA, "--eps", "0.1", "--attacks", "pgdd"], "unknown attack 'pgdd'", "did you mean 'pgd'"),
+        ([MODEL, DATA, "--eps", "0.1", "--attacks", "PGD"], "unknown attack 'PGD'", r"did you mean 'pgd'\?$"),
+        ([MODEL, "ok.npz", "--eps", "0.1"], "unknown data set 'ok.npz'", "did you mean 'npz:ok.npz'"),
         ([MODEL, DATA, "--eps", "0.1", "--attacks", ""], "''", "give at least one"),
         ([MODEL, DATA, "--eps", "0.1", "--norm", "l3"], "unknown norm 'l3'", "'l2'"),
         (["zoo:mnist-pdg", DATA, "--eps", "0.1"], "unknown zoo model 'mnist-pdg'", "did you mean|known:"),
@@ -206,7 +208,11 @@ def test_hostile_words_are_text_in_errors(refused, folder, words, said):
         ([MODEL, DATA, "--eps", "0.1", "--weights", "weights.pt"], "'weights.pt' look like a pickle", "Convert it"),
         ([MODEL, DATA, "--eps", "0.1", "--weights", "gone.safetensors"], "'gone.safetensors'", "give the path"),
         ([MODEL, DATA, "--eps", "0.1", "--out", "ownnets.py"], "'ownnets.py' is a file", "give --out a folder"),
-        ([MODEL, DATA, "--eps", "0.1", "--out", "."], "holds files that are no run", "a new or empty folder"),
+        (
+            [MODEL, DATA, "--eps", "0.1", "--out", "."],
+            "the folder '.' holds files that are no run",
+            "a new or empty folder",
+        ),
     ],
 )
 def test_bad_words_end_in_one_line(refused, folder, words, value, remedy):

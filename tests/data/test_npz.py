@@ -132,8 +132,26 @@ def test_layout_needs_four_axes(saved):
 
 
 def test_split_needs_its_arrays(saved):
-    with pytest.raises(DataError, match="holds 'x', 'y'; it must hold x_test, y_test or test_images, test_labels"):
+    with pytest.raises(DataError, match="holds 'x', 'y'; it must hold x_test, y_test or test_images, test_labels. Did"):
         saved(":test", x=BYTES, y=Y)
+
+
+def test_rows_of_other_splits_are_named(saved):
+    with pytest.raises(
+        DataError, match=r"must hold x, y or images, labels\. Did you mean npz:.*\.npz:test or npz:.*:train\?"
+    ):
+        saved("", x_train=BYTES, y_train=Y, x_test=BYTES, y_test=Y)
+    with pytest.raises(DataError, match=r"Did you mean npz:[^:]*\.npz\?"):
+        saved(":test", x=BYTES, y=Y)
+
+
+def test_a_file_that_is_no_archive_is_not_called_a_pickle(tmp_path):
+    (tmp_path / "bad.npz").write_text("hello\nworld\n")
+    with pytest.raises(DataError, match="'bad.npz' is or holds no .npz file, whatever its name; save plain arrays"):
+        load_data(f"npz:{tmp_path / 'bad.npz'}")
+    (tmp_path / "bad.npz").write_bytes(b"\x80\x04 a pickle")
+    with pytest.raises(DataError, match="holds pickles, which are not loaded"):
+        load_data(f"npz:{tmp_path / 'bad.npz'}")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x80\x04 a pickle", b"plain text"])

@@ -237,11 +237,15 @@ def test_no_space_left_is_told_and_finished_jobs_are_kept(net, data, tmp_path):
 def test_folders_of_other_runs_are_refused(net, data, tmp_path):
     run(planned(net, data), folder=tmp_path / "run")
     export(planned(net, data), tmp_path / "examples")
-    with pytest.raises(RecordError, match="'run' holds another run: its points differ"):
+    with pytest.raises(
+        RecordError, match="'run' holds another run, which differs in the command: keeps the points that fool"
+    ):
         export(planned(net, data), tmp_path / "run")
-    with pytest.raises(RecordError, match="'examples' holds another run: its points differ"):
+    with pytest.raises(
+        RecordError, match="'examples' holds another run, which differs in the command: keeps every point"
+    ):
         run(planned(net, data), folder=tmp_path / "examples")
-    with pytest.raises(RecordError, match="its seed differ"):
+    with pytest.raises(RecordError, match="differs in --seed: 0 there, 1 here"):
         export(planned(net, data, seed=1), tmp_path / "examples")
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordError, match="'file' is a file; give --out a folder"):

@@ -122,25 +122,69 @@ def test_shards_need_a_folder_and_a_place(data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"seed": 1}, "seed"),
-        ({"target": "1"}, "target"),
-        ({"attacks": ["fgsm"]}, "threats"),
-        ({"balls": [sp.Linf(0.2)]}, "threats"),
-        ({"limits": sp.Limits(forwards=3)}, "limits"),
+        ({"seed": 1}, "--seed: 0 there, 1 here"),
+        ({"target": "1"}, "--target: none there, 1 here"),
+        ({"attacks": ["fgsm"]}, "--attacks: fgsm, pgd there, fgsm here"),
+        ({"attacks": ["fgsm", {"name": "pgd", "steps": 3}]}, "the settings of --attacks"),
+        ({"balls": [sp.Linf(0.2)]}, "--norm and --eps: "),
+        ({"limits": sp.Limits(forwards=3)}, "--forwards: inf there, 3 here"),
+        ({"probed": 20}, r"--diagnose: off \(--no-diagnose\) there, on here"),
+        ({"attacks": None, "suite": "cascade"}, "--suite: none there, cascade-1 here"),
+        ({"precision": "auto"}, "--precision: float32 there, auto here"),
+        ({"seed": 1, "target": "1"}, "--target: none there, 1 here, and --seed: 0 there, 1 here"),
     ],
 )
 def test_another_run_is_refused_and_nothing_is_lost(data, tmp_path, change, named):
     run(planned(data)[0], folder=tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(RecordError, match=f"holds another run: its {named} differ; give another --out"):
+    with pytest.raises(RecordError, match=f"holds another run, which differs in {named}.*; give another --out"):
         run(planned(data, **change)[0], folder=tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_fewer_rows_are_another_run(data, tmp_path):
     run(planned(data)[0], folder=tmp_path)
-    with pytest.raises(RecordError, match="its data differ"):
+    with pytest.raises(RecordError, match="differs in --rows: 30 there, 20 here; give"):
         run(planned(data[:20])[0], folder=tmp_path)
+
+
+def test_other_models_and_other_rows_are_another_run(data, tmp_path):
+    run(planned(data)[0], folder=tmp_path)
+    moved = Dataset(data.x.flip(0), data.y.flip(0), classes=data.classes, name="toy")
+    with pytest.raises(RecordError, match="differs in the rows of the data set, though they are as many; give"):
+        run(planned(moved)[0], folder=tmp_path)
+    two = checked_plan(
+        {"net": sp.Classifier(net()), "more": sp.Classifier(net(1))},
+        data,
+        balls=[sp.Linf(0.1)],
+        attacks=["fgsm", "pgd"],
+    )
+    with pytest.raises(RecordError, match="differs in the models: net there, net, more here; give"):
+        run(two, folder=tmp_path)
+
+
+@pytest.mark.parametrize("key", ["data", "threats", "limits", "seed", "models", "probed", "points"])
+@pytest.mark.parametrize("value", [None, 3, "x" * 500, [1], ["x"], {"a": 1}, [{"ball": 1}], [{"ball": {"norm": 1}}]])
+def test_a_spec_that_was_changed_is_another_run(data, tmp_path, key, value):
+    plan = planned(data)[0]
+    with opened(tmp_path, plan.spec(), (1, 1)):
+        pass
+    held = json.loads((tmp_path / "spec.json").read_text())
+    if held[key] == value:
+        return
+    (tmp_path / "spec.json").write_text(json.dumps({**held, key: value}))
+    with (
+        pytest.raises(RecordError, match="holds another run, which differs in .{3,300}; give another --out"),
+        opened(tmp_path, plan.spec(), (1, 1)),
+    ):
+        pass
+
+
+def test_the_current_folder_is_named(data, tmp_path, monkeypatch):
+    (tmp_path / "thesis.tex").write_text("precious")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecordError, match=r"the folder '\.' holds files that are no run"):
+        run(planned(data)[0], folder=Path())
 
 
 def test_a_model_that_changed_is_refused(data, tmp_path):

@@ -43,6 +43,9 @@ def load_data(spec: str, *, data_dir: str | PathLike[str] | None = None) -> Data
             f"data set {name!r} is not available in this version; use one of {', '.join(data_specs())}, "
             "or make a saddlepoint.Dataset of your tensors"
         )
+    if name not in _KNOWN and name.lower().endswith(".npz"):
+        file = base_name(name) + (f":{rest}" if rest in SPLITS else "")
+        raise SpecError(f"unknown data set {base_name(name)!r}; did you mean 'npz:{file}', a file by its path?")
     if name not in _KNOWN:
         raise unknown("data set", base_name(name), _KNOWN)
     place = None if data_dir is None else _path(os.fspath(data_dir))

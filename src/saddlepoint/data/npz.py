@@ -23,6 +23,7 @@ _PAIRS = {
 }
 _LAYOUT = re.compile(r"@(nchw|nhwc)$")
 _CHANNELS = (1, 3, 4)  # what the last axis of images has when the channels are last
+_ARCHIVES = (b"PK", b"\x93NUMPY")  # what files of NumPy begin with
 _MOST_CLASSES = 100_000
 _SAVE = "save plain arrays: numpy.savez(file, x=images, y=labels)"
 _BROKEN = (
@@ -79,6 +80,7 @@ def _arrays(path: Path, name: str, split: str | None) -> tuple[Array, Array, lis
                 raise DataError(f"{name!r} is a single array; {_SAVE}")
             pair = next((pair for pair in pairs if set(pair) <= set(file.files)), None)
             if pair is None:
+                _other_split(set(file.files), name, split)
                 held = ", ".join(repr(text(each)) for each in sorted(file.files)[:8]) or "nothing"
                 raise DataError(f"{name!r} holds {held}; it must hold {asked}: {_SAVE}")
             classes = file["classes"] if "classes" in file.files else np.empty(0, dtype=str)
@@ -86,7 +88,9 @@ def _arrays(path: Path, name: str, split: str | None) -> tuple[Array, Array, lis
     except DataError:
         raise
     except _BROKEN as error:
-        pickled = "pickle" in str(error)
+        pickled = "pickle" in str(error)  # what NumPy says of all that it does not know
+        if pickled and not _starts(path, *_ARCHIVES, b"\x80"):
+            raise DataError(f"{name!r} is or holds no .npz file, whatever its name; {_SAVE}") from error
         said = "pickles, which are not loaded" if pickled else f"no readable .npz file ({type(error).__name__})"
         raise DataError(f"{name!r} is or holds {said}; {_SAVE}") from error
     if not all(isinstance(array, np.ndarray) for array in (pixels, labels, classes)):
@@ -94,6 +98,24 @@ def _arrays(path: Path, name: str, split: str | None) -> tuple[Array, Array, lis
     if classes.dtype.kind != "U" or classes.ndim != 1:
         raise DataError(f"{name!r}: classes has type {classes.dtype}; it must be one axis of strings, or left out")
     return pixels, labels, classes.tolist()
+
+
+def _other_split(held: set[str], name: str, split: str | None) -> None:
+    """Raises:  DataError if a file holds rows, but of other splits than was asked for."""
+    others = [each for each, pairs in _PAIRS.items() if each != split and any(set(pair) <= held for pair in pairs)]
+    if others:
+        specs = " or ".join(f"npz:{name}" + (f":{each}" if each else "") for each in reversed(others))
+        asked = " or ".join(", ".join(pair) for pair in _PAIRS[split])
+        raise DataError(
+            f"{name!r} holds {', '.join(repr(text(each)) for each in sorted(held)[:8])}; it must hold {asked}. "
+            f"Did you mean {specs}?"
+        )
+
+
+def _starts(path: Path, *marks: bytes) -> bool:
+    """Whether a file begins with one of these bytes; an empty one does not."""
+    with path.open("rb") as stream:
+        return stream.read(max(map(len, marks))).startswith(marks)
 
 
 def _labels(labels: Array, name: str, classes: list[str]) -> Tensor:

@@ -14,7 +14,7 @@ from saddlepoint.errors import RecordError, SettingError
 from saddlepoint.evaluation import rounding
 from saddlepoint.evaluation.evaluate import Progress, run
 from saddlepoint.evaluation.plan import Plan
-from saddlepoint.evaluation.store import FolderStore, Outcome, Store, usable
+from saddlepoint.evaluation.store import FolderStore, Outcome, Store, called, usable
 from saddlepoint.evaluation.work import CODES
 from saddlepoint.records import FOOLED, HELD, UNDEFINED, WRONG, RunRecord
 
@@ -86,7 +86,7 @@ def export(
         write_atomic(folder / "examples.json", text.encode())
     except OSError as error:
         raise RecordError(
-            f"the examples cannot be written to {folder.name!r} ({error.strerror}); finished jobs are kept: "
+            f"the examples cannot be written to {called(folder)!r} ({error.strerror}); finished jobs are kept: "
             "make room and run the same command again"
         ) from error
     return Examples(tensors, about, found.record)

@@ -18,6 +18,7 @@ from torch import Tensor
 from saddlepoint._files import locked, write_atomic
 from saddlepoint.errors import RecordError, shown
 from saddlepoint.evaluation.likeness import alike
+from saddlepoint.evaluation.other_run import differences
 
 Outcome = dict[str, Tensor]
 """What one job found, as tensors on the CPU."""
@@ -95,7 +96,7 @@ class FolderStore:
             write_atomic(self._mark(key), (json.dumps(mark) + "\n").encode())
         except OSError as error:
             raise RecordError(
-                f"an outcome cannot be written to {self.folder.name!r} ({error.strerror}); finished jobs are kept: "
+                f"an outcome cannot be written to {called(self.folder)!r} ({error.strerror}); finished jobs are kept: "
                 "make room and run the same command again"
             ) from error
 
@@ -124,9 +125,14 @@ def opened(folder: Path, spec: dict[str, Any], shard: tuple[int, int]) -> Iterat
             started = _agreed(folder / "spec.json", spec)
         except OSError as error:
             raise RecordError(
-                f"the folder {folder.name!r} cannot be written ({error.strerror}); make room, or give another --out"
+                f"the folder {called(folder)!r} cannot be written ({error.strerror}); make room, or give another --out"
             ) from error
         yield FolderStore(folder), started
+
+
+def called(folder: Path) -> str:
+    """The last part of a folder's path, as it was given: that of the current one is a dot."""
+    return folder.name or str(folder)
 
 
 def usable(folder: Path) -> Path:
@@ -139,16 +145,20 @@ def usable(folder: Path) -> Path:
             folder.stat()
     except (OSError, ValueError) as error:  # too long, no path at all, or not for us
         raise RecordError(
-            f"the folder {shown(folder.name)} cannot be used: {shown(error)}; give another --out"
+            f"the folder {shown(called(folder))} cannot be used: {shown(error)}; give another --out"
         ) from error
     if folder.exists() and not folder.is_dir():
-        raise RecordError(f"{folder.name!r} is a file; give --out a folder")
+        raise RecordError(f"{called(folder)!r} is a file; give --out a folder")
     standing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
-        raise RecordError(f"the folder {folder.name!r} cannot be made in {standing.name!r}; give --out another place")
+        raise RecordError(
+            f"the folder {called(folder)!r} cannot be made in {called(standing)!r}; give --out another place"
+        )
     marks = ("spec.json", "run.json", "jobs")
     if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in marks):
-        raise RecordError(f"the folder {folder.name!r} holds files that are no run; give --out a new or empty folder")
+        raise RecordError(
+            f"the folder {called(folder)!r} holds files that are no run; give --out a new or empty folder"
+        )
     return folder
 
 
@@ -170,25 +180,27 @@ def _agreed(path: Path, spec: dict[str, Any]) -> str:
         started = str(found.pop("started"))
     except (ValueError, KeyError, AttributeError) as error:
         raise RecordError(
-            f"{path.parent.name}/spec.json is damaged; give another --out, or delete that folder"
+            f"{called(path.parent)}/spec.json is damaged; give another --out, or delete that folder"
         ) from error
-    _compare(path.parent.name, found, spec)
+    _compare(called(path.parent), found, spec)
     return started
 
 
 def _compare(name: str, found: dict[str, Any], spec: dict[str, Any]) -> None:
     spec = json.loads(json.dumps(spec))
     differing = [key for key in spec if key != "models" and found.get(key) != spec[key]]
-    if not differing and set(found.get("models", ())) == set(spec["models"]):
-        changed = [model for model, value in spec["models"].items() if not alike(found["models"][model], value)]
+    held = found.get("models")
+    if not differing and isinstance(held, dict) and set(held) == set(spec["models"]):
+        changed = [model for model, value in spec["models"].items() if not alike(held[model], value)]
         if not changed:
             return
         raise RecordError(
             f"the model {', '.join(changed)} has changed since the run in {name!r} was started (or is random, and so "
             "never the same); give another --out, or restore the model"
         )
+    told = ", and ".join(differences(found, spec)) or "the models"
     raise RecordError(
-        f"the folder {name!r} holds another run: its {', '.join(differing) or 'models'} differ; "
+        f"the folder {name!r} holds another run, which differs in {told}; "
         "give another --out, or repeat the command of that run"
     )
 
@@ -203,6 +215,6 @@ def _locked(folder: Path, shard: tuple[int, int]) -> Iterator[None]:
             stack.enter_context(locked(folder / f".lock-{i}-of-{m}"))
         except BlockingIOError as error:
             raise RecordError(
-                f"the folder {folder.name!r} is in use by another process; wait for it, or give another --out"
+                f"the folder {called(folder)!r} is in use by another process; wait for it, or give another --out"
             ) from error
         yield

@@ -17,7 +17,7 @@ from saddlepoint.errors import ArgumentTypeError, RecordError, SettingError, sho
 from saddlepoint.evaluation import asked
 from saddlepoint.evaluation.evaluate import Progress, run
 from saddlepoint.evaluation.plan import Job, Plan, make_plan
-from saddlepoint.evaluation.store import FolderStore, Outcome, Store, usable
+from saddlepoint.evaluation.store import FolderStore, Outcome, Store, called, usable
 from saddlepoint.evaluation.suites import Named, attack_classes, build, settings
 from saddlepoint.evaluation.verify import judge
 from saddlepoint.evaluation.work import CODES
@@ -110,8 +110,8 @@ def transfer(
                 write_atomic(folder / "transfer.json", record.to_json().encode())
             except OSError as error:
                 raise RecordError(
-                    f"transfer.json cannot be written to {folder.name!r} ({error.strerror}); the points are kept: make "
-                    "room and run the same command again"
+                    f"transfer.json cannot be written to {called(folder)!r} ({error.strerror}); the points are kept: "
+                    "make room and run the same command again"
                 ) from error
     return record
 
