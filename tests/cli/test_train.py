@@ -1,5 +1,6 @@
 """The command ``train``: what it writes, what it refuses, and that it goes on after a kill."""
 
+import importlib
 import json
 import sys
 from dataclasses import replace
@@ -483,6 +484,21 @@ def test_the_cost_is_what_is_spent(command, small, unmeasured):
         rows = TRAIN - 24
         each = f"{record.forwards // rows} forward and {record.backwards // rows} backward passes per row"
         assert each in told
+
+
+def test_a_net_whose_code_has_changed_is_refused(command, refused, small, monkeypatch, capsys):
+    monkeypatch.setattr(training, "measure", lambda model, test, ball: 1 / 0)
+    monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
+    code = "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.{}())\n"
+    (small / "changing.py").write_text(code.format("Tanh"))
+    words = ["train", "standard", "--net", "py:changing:net", "--out", "net.safetensors"]
+    with pytest.raises(ZeroDivisionError):
+        command(*words)
+    capsys.readouterr()
+    (small / "changing.py").write_text(code.format("Softsign"))
+    sys.modules.pop("changing")
+    importlib.invalidate_caches()
+    assert "is of another training: its structure differ" in refused(*words)
 
 
 def test_a_net_of_ones_own(command, refused, small, unmeasured, monkeypatch):

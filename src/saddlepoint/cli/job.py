@@ -11,6 +11,7 @@ from saddlepoint.balls import Ball, Bounds
 from saddlepoint.classifier import Classifier
 from saddlepoint.data import Dataset
 from saddlepoint.defenses.training import Objective, Validation
+from saddlepoint.defenses.training.about import structure
 from saddlepoint.defenses.training.recipes import Recipe
 from saddlepoint.errors import SettingError
 from saddlepoint.models import file_sha256, load_model, load_weights
@@ -85,6 +86,9 @@ class Job:
             "device": torch.device(self.device).type,
             "start": None if self.start is None else file_sha256(self.start),
         }
+        if "py" in self.architecture:  # its name stays while its code changes
+            with torch.random.fork_rng(devices=[]):
+                found["structure"] = structure(own_net(self.architecture["py"]))
         return found if teacher is None else {**found, "teacher": Classifier(teacher).fingerprint}
 
 

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,8 +13,17 @@ import torch
 
 from saddlepoint import _tensors
 from saddlepoint.attacks import PGD
-from saddlepoint.balls import Linf
-from saddlepoint.defenses.training import Adversarial, Schedule, checkpoint, fit
+from saddlepoint.balls import Bounds, Linf
+from saddlepoint.defenses.training import (
+    AWP,
+    Adversarial,
+    Distillation,
+    Schedule,
+    Standard,
+    Validation,
+    checkpoint,
+    fit,
+)
 from saddlepoint.defenses.training.checkpoint import Checkpoint
 from saddlepoint.errors import RecordError
 
@@ -97,6 +107,65 @@ def test_another_training_is_refused_and_the_file_is_kept(make_net, batch, tmp_p
     ):
         train(make_net(), batch, path, about=about)
     assert path.read_bytes() == before
+
+
+def refused(path, differs, net, x, y, objective, schedule, validation=None):
+    before = path.read_bytes()
+    with pytest.raises(RecordError, match=f"is of another training: its {differs} differ; repeat that"):
+        fit(net, x, y, objective, schedule, validation=validation, checkpoint=Checkpoint(path, ABOUT))
+    assert path.read_bytes() == before
+
+
+def test_what_fit_is_given_must_be_the_same(make_net, batch, tmp_path):
+    path, (x, y) = tmp_path / "net.checkpoint", batch
+    train(make_net(), batch, path)
+    given = {"net": make_net(), "x": x, "y": y, "objective": OBJECTIVE, "schedule": SCHEDULE}
+    validation = Validation(ball=Linf(0.05), rows=10, guard="off")
+    for differs, changes in (
+        ("inputs", {"x": x.flip(3)}),
+        ("inputs, net", {"x": x.double(), "net": make_net().double()}),
+        ("labels", {"y": (y + 1) % 3}),
+        ("objective", {"objective": Adversarial(attack=PGD(ball=Linf(0.06), steps=2), warmup=0.2)}),
+        ("objective", {"objective": AWP(objective=OBJECTIVE)}),
+        ("objective", {"objective": Standard()}),
+        ("schedule", {"schedule": replace(SCHEDULE, peak=1e-3)}),
+        ("validation", {"validation": validation}),
+        ("net", {"net": torch.nn.Sequential(*make_net()[:-1], torch.nn.Sequential(torch.nn.Linear(16, 3)))}),
+    ):
+        refused(path, differs, **{**given, **changes})
+
+
+def test_validation_and_teacher_must_be_the_same(make_net, batch, tmp_path):
+    path, net = tmp_path / "net.checkpoint", make_net()
+    validation = Validation(ball=Linf(0.05), rows=10, guard="off", steps=1)
+    given = {"net": net, "x": batch[0], "y": batch[1], "schedule": SCHEDULE}
+    objective = Distillation(teacher=make_net(seed=3))
+    fit(net, *batch, objective, SCHEDULE, validation=validation, checkpoint=Checkpoint(path, ABOUT))
+    refused(path, "objective", **given, objective=Distillation(teacher=make_net(seed=4)), validation=validation)
+    refused(path, "validation", **given, objective=objective, validation=replace(validation, bounds=Bounds(0, 2)))
+    same = Distillation(teacher=make_net(seed=3))  # another object with the same weights
+    assert fit(net, *batch, same, SCHEDULE, validation=validation, checkpoint=Checkpoint(path, ABOUT)).epochs
+
+
+def test_an_objective_may_hold_a_part_of_the_net(make_net, batch, tmp_path):
+    """Its weights are those of the start, which the file replaces."""
+
+    @dataclass(frozen=True)
+    class Decayed:
+        layer: torch.nn.Module
+        noted: list = field(default_factory=list, compare=False)
+
+        def points(self, module, x, y, *, noise, progress, memory):
+            self.noted.append(progress)
+            return x
+
+        def loss(self, module, x, points, y):
+            return torch.nn.functional.cross_entropy(module(points), y) + self.layer.weight.square().mean()
+
+    path = tmp_path / "net.checkpoint"
+    for seed in (0, 1):
+        net = make_net(seed=seed)
+        fit(net, *batch, Decayed(net[1]), SCHEDULE, checkpoint=Checkpoint(path, ABOUT))
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-40], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])])

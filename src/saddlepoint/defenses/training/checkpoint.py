@@ -26,13 +26,19 @@ class Checkpoint:
 
     Args:
         path: of the file; it is replaced as a whole. Of many processes, only the first reads and writes it.
-        about: what the training is, as JSON; a file that says otherwise is refused.
+        about: what else the training is, as JSON; a file that says otherwise is refused. What ``fit`` is given (net,
+            inputs, labels, objective, schedule, validation) is compared without it.
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
         self.about: dict[str, Any] = json.loads(json.dumps(about))
+        self._training: dict[str, Any] = {}
         self._kept = time.monotonic()
+
+    def of(self, training: dict[str, Any]) -> None:
+        """Say what ``fit`` was given, as JSON; it must agree with a file, too."""
+        self._training = json.loads(json.dumps(training))
 
     def restore(self, run: Run, among: Processes = Alone()) -> None:
         """Put a run where the file left it; without a file nothing changes.
@@ -91,6 +97,7 @@ class Checkpoint:
         tensors["losses"] = torch.stack(run.losses) if run.losses else torch.zeros(0)
         told = {
             "about": {**self.about, "processes": len(parts)},
+            "training": self._training,
             "epochs": [asdict(each) for each in run.epochs],
             "events": [asdict(each) for each in run.events],
             "seconds": run.elapsed(),
@@ -105,6 +112,7 @@ class Checkpoint:
             return None
         told, tensors = _tensors.read(self.path)
         _tensors.same(self.path, {**self.about, "processes": count}, told["about"])
+        _tensors.same(self.path, self._training, told.get("training", {}))
         return told, tensors
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from saddlepoint._typing import Batch, Labels
+from saddlepoint.defenses.training import about
 from saddlepoint.defenses.training.average import put
 from saddlepoint.defenses.training.checkpoint import Checkpoint
 from saddlepoint.defenses.training.checks import check
@@ -55,7 +56,8 @@ def fit(
         their moving average where the schedule has one.
     Raises:  ArgumentTypeError, ModelError or InputError for what cannot be trained, before the first step (see
         :func:`saddlepoint.defenses.training.checks.check`); InputError if the loss stops being finite;
-        RecordError if the checkpoint is of another training, or cannot be read or written.
+        RecordError if the checkpoint is of another training (net, x, y, objective, schedule, validation, or what else
+        it was told), or cannot be read or written.
     """
     module, x, y = check(module, x, y, objective, schedule, validation)
     device = next(module.parameters()).device
@@ -67,6 +69,8 @@ def fit(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), counted(module) as meter:
         torch.manual_seed(schedule.seed + _OTHER_PROCESS * among.index)  # dropout draws from torch's own generator
         if checkpoint is not None:
+            if among.index == 0:  # the others never look at the file
+                checkpoint.of(about.training(module, x, y, objective, schedule, validation))
             checkpoint.restore(run, among)
         step = Step(run, objective, schedule, order, among, meter)
         to_training(module)
