@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+import saddlepoint
 from saddlepoint.cli import main as module
 
 
@@ -11,6 +12,12 @@ def test_without_words_help_is_shown(command):
     assert done.code == 2
     for name in ("evaluate", "train", "list"):
         assert name in done.out + done.err
+
+
+def test_the_version_is_told(command):
+    done = command("--version")
+    assert (done.code, done.out, done.err) == (0, f"saddlepoint {saddlepoint.__version__}\n", "")
+    assert "--version" in command("--help").out
 
 
 def test_help_names_every_option(command):

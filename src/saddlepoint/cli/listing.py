@@ -1,31 +1,40 @@
 """``saddlepoint list``."""
 
 import inspect
+import re
 
 from rich.table import Table
 from rich.text import Text
 
-from saddlepoint.attacks import MIFGSM, Universal
+from saddlepoint.attacks import MIFGSM, AdvGANAttack, Universal
 from saddlepoint.cli import common
+from saddlepoint.cli.detect import DETECTORS
 from saddlepoint.data import data_specs
 from saddlepoint.defenses.training.recipes import recipes
+from saddlepoint.defenses.transforms import TRANSFORMS
 from saddlepoint.evaluation import attack_classes
 from saddlepoint.evaluation.ensembles import SUITES
-from saddlepoint.evaluation.suites import PRESETS
+from saddlepoint.evaluation.suites import PRESETS, bisectable
 from saddlepoint.models import zoo_card, zoo_names
 
-_FILE = "universal:PATH"
+_FILES: dict[str, type] = {"advgan:PATH": AdvGANAttack, "universal:PATH": Universal}
 
 
 def listing() -> None:
-    """Attacks, models, data sets and training recipes that can be named on the command line."""
+    """Attacks, filters, detectors, models, data sets and training recipes that can be named on the command line."""
     screen = common.console()
     for title, rows in (
-        ("attacks", [(name, _first_line(cls)) for name, cls in sorted({**attack_classes(), _FILE: Universal}.items())]),
+        ("attacks", [(name, _first_line(cls)) for name, cls in sorted({**attack_classes(), **_FILES}.items())]),
+        (
+            "attacks that halve the radius",
+            [(name, f"the smallest radius at which {name.rpartition('-')[0]} fools") for name in bisectable()],
+        ),
         (f"{MIFGSM.name}, for points that are to fool other models", [(name, _told(name)) for name in PRESETS]),
         ("suites", [(name, suite.about) for name, suite in SUITES.items()]),
         ("norms", [(name, _first_line(cls)) for name, cls in common.BALLS.items()]),
         ("models", [(f"zoo:{name}", str(zoo_card(name).get("description", ""))) for name in zoo_names()]),
+        ("filters", [(name, _first_line(cls)) for name, cls in sorted(TRANSFORMS.items())]),
+        ("detectors", [(name, _first_line(cls)) for name, cls in sorted(DETECTORS.items())]),
         ("data sets", [(spec, "") for spec in data_specs()]),
         ("recipes", [(name, recipe.title) for name, recipe in recipes().items() if not recipe.preset]),
         ("recipes for one data set", [(name, recipe.title) for name, recipe in recipes().items() if recipe.preset]),
@@ -42,4 +51,5 @@ def _told(preset: str) -> str:
 
 
 def _first_line(cls: type) -> str:
-    return (inspect.getdoc(cls) or "").partition("\n")[0]
+    line = (inspect.getdoc(cls) or "").partition("\n")[0]
+    return re.sub(r":\w+:`([^`]+)`", r"\1", line)  # a terminal has no links

@@ -44,8 +44,11 @@ def main() -> None:
 
 def commands() -> "typer.Typer":
     """Every command, one function each."""
+    from typing import Annotated
+
     import typer
 
+    from saddlepoint import __version__
     from saddlepoint.cli.advgan import advgan
     from saddlepoint.cli.attack import attack
     from saddlepoint.cli.detect import detect
@@ -65,6 +68,21 @@ def commands() -> "typer.Typer":
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+
+    def tell_version(asked: bool) -> bool:
+        if asked:
+            typer.echo(f"saddlepoint {__version__}")
+            raise typer.Exit
+        return asked
+
+    @app.callback()
+    def before(
+        version: Annotated[
+            bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print the version and stop.")
+        ] = False,
+    ) -> None:
+        pass
+
     app.command("evaluate")(evaluate)
     app.command("attack")(attack)
     app.command("universal")(universal)

@@ -46,6 +46,12 @@ def attack_classes() -> dict[str, type[IterativeAttack[Any]]]:
     return {cls.name: cls for cls in found if isinstance(cls, type) and issubclass(cls, IterativeAttack)}
 
 
+def bisectable() -> list[str]:
+    """Every name that halves the radius of an attack, such as ``pgd-bisect``; what looks for the nearest has none."""
+    known = attack_classes() | dict.fromkeys(PRESETS, library.MIFGSM)
+    return sorted(f"{name}{_BISECT}" for name, cls in known.items() if not _nearest(cls))
+
+
 def build(named: Named, ball: Ball, keep: Keep = Keep.FIRST_SUCCESS) -> Attack:
     """The attack of that name inside a ball, with its defaults where no setting is given.
 
