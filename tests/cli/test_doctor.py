@@ -31,7 +31,7 @@ class Constant(nn.Module):
 def test_a_healthy_model_is_told_what_was_looked_at(command, folder):
     done = command("doctor", MODEL, DATA, "--rows", "100")
     assert done.code == 0, done.err
-    assert done.out.startswith("healthy: 15 checks on 100 rows of mnist10k:test in ")
+    assert done.out.startswith("healthy: 16 checks on 100 rows of mnist10k:test in ")
     assert "16 bits" in done.out
     assert done.err == ""
 
@@ -45,7 +45,7 @@ def test_a_warning_is_shown_with_evidence_consequence_and_remedy(command, folder
     assert "all outputs on 100 inputs" in evidence
     assert "hides gradients" in consequence
     assert remedy.strip().startswith("→ Return logits")
-    assert end.startswith("1 finding: 15 checks")
+    assert end.startswith("1 finding: 16 checks")
 
 
 def test_an_error_ends_with_one(command, folder, faulty):
