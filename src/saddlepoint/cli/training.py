@@ -23,7 +23,7 @@ from saddlepoint.models import file_sha256, save_weights
 from saddlepoint.report.training import write
 
 _OTHER_OUT = "give another --out, or delete it"
-MEASURED = 2000  # test rows: ten random starts on more take longer than the training
+MEASURED = 2000  # test rows: on more, the cascade takes longer than a small net learns
 
 
 def train(job: Job, teacher: nn.Module | None, tell: Teller) -> tuple[nn.Module, TrainingRecord, dict[str, Any]]:
