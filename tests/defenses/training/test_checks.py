@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from saddlepoint import Classifier, Linf
+from saddlepoint import Bounds, Classifier, Linf
 from saddlepoint.attacks import PGD
 from saddlepoint.defenses.training import Adversarial, Schedule, Standard, Validation, fit
 from saddlepoint.defenses.training.checks import check
@@ -128,6 +128,13 @@ def test_fit_refuses_before_the_first_step():
 def test_whole_numbers_of_a_schedule(name, value):
     with pytest.raises(SettingError, match=f"{name}="):
         Schedule(**{name: value})
+
+
+def test_a_validation_in_another_box_than_the_objective():
+    objective = Adversarial(attack=PGD(ball=Linf(0.1)), bounds=Bounds(-1, 1))
+    validation = Validation(ball=Linf(0.1), rows=5, guard="off")
+    with pytest.raises(SettingError, match=r"the validation has the bounds .*give both the box of the inputs"):
+        fit(dense(), X, Y, objective, Schedule(epochs=1), validation=validation)
 
 
 @pytest.mark.usefixtures("unchecked")

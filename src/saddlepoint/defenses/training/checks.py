@@ -10,9 +10,10 @@ from saddlepoint._typing import Batch, Labels
 from saddlepoint.classifier import Classifier
 from saddlepoint.defenses.training.modes import to_training
 from saddlepoint.defenses.training.objectives import Objective, Reconstruction
+from saddlepoint.defenses.training.objectives.objective import bounds_of
 from saddlepoint.defenses.training.schedule import Schedule
 from saddlepoint.defenses.training.validation import Validation
-from saddlepoint.errors import ArgumentTypeError, InputError, ModelError, shown
+from saddlepoint.errors import ArgumentTypeError, InputError, ModelError, SettingError, shown
 
 _AT_ONCE = 4096  # rows whose numbers are looked at: x may be as large as the memory
 
@@ -28,7 +29,11 @@ def check(
         InputError: for inputs that are no finite floats, labels that are none of the module's classes, rows that do
             not match, or a last batch of one row that batch normalisation cannot take.
     """
-    net = _module(module)
+    net, box = _module(module), bounds_of(objective)
+    if validation is not None and box is not None and validation.bounds != box:
+        raise SettingError(
+            f"the validation has the bounds {validation.bounds}, the objective {box}; give both the box of the inputs"
+        )
     x, y = _tensor("x", x), _tensor("y", y)
     if not len(x) or len(x) != len(y):
         raise InputError(f"x has {len(x)} rows and y {len(y)}; training needs as many, and at least one")
