@@ -10,10 +10,7 @@ from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import ArgumentTypeError, InputError, SettingError, shown
 from saddlepoint.noise import Noise
-from saddlepoint.result import Keep
-
-SLACK = 1e-6
-"""Inputs up to this share of the width outside the bounds are clamped; beyond it they are an error."""
+from saddlepoint.result import SLACK, Keep
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -46,6 +43,16 @@ def check_call(
                 f"({len(x0)},) on {x0.device}"
             )
     return x0
+
+
+def check_batch(model: Classifier, x: Tensor, y: Tensor | None, target: Tensor | None, noise: object) -> None:
+    """Refuse what attacks in turn would otherwise take rows of before anybody looked at it."""
+    check_inputs(model, x)
+    for name, labels in (("y", y), ("target", target)):
+        if labels is not None:
+            check_labels(labels, x, name)
+    if not isinstance(noise, Noise):
+        raise ArgumentTypeError(f"noise={shown(noise)} must be a seed and row ids, such as saddlepoint.Noise(0)")
 
 
 def check_inputs(model: Classifier, x: Tensor) -> Batch:

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from saddlepoint._typing import Labels, Logits, Mask, PerRow
+from saddlepoint.errors import SettingError
 
 Loss: TypeAlias = Callable[[Logits, Labels, Labels | None], PerRow]
 """(logits (n, k), y (n,), aim (n,) or None) -> (n,), larger is better for the attacker; ``aim=None``: away from y."""
@@ -120,12 +121,18 @@ def fool_or_pass(logits: Logits, y: Labels, aim: Labels | None = None) -> tuple[
 
 JOINT: tuple[Loss, ...] = (fool_and_pass, fool_then_pass)
 """Losses of models that may refuse."""
-_OF_CLASSES: tuple[Loss, ...] = (cross_entropy, margin, difference_of_logits_ratio)
+_OF_CLASSES: list[Loss] = [cross_entropy, margin, difference_of_logits_ratio]
 
 
 def of_classes(loss: Loss) -> Loss:
     """A loss of the classes as one of a model that may refuse: it does not see the refusal; any other loss as it is."""
     return (lambda logits, y, aim: loss(logits[:, :-1], y, aim)) if loss in _OF_CLASSES else loss
+
+
+def classwise(loss: Loss) -> Loss:
+    """Say of a loss that it is one of the classes, so that it does not see a refusal."""
+    _OF_CLASSES.append(loss)
+    return loss
 
 
 def averaged(loss: Loss, samples: torch.Tensor, y: Labels, aim: Labels | None = None) -> tuple[Logits, PerRow]:
@@ -134,10 +141,23 @@ def averaged(loss: Loss, samples: torch.Tensor, y: Labels, aim: Labels | None = 
     Source:  Athalye, Engstrom, Ilyas & Kwok 2018, arXiv:1707.07397: the expectation is taken of the loss.
     """
     if len(samples) == 1:
-        return samples[0], loss(samples[0], y, aim)
-    m = len(samples)
+        return samples[0], _each(loss, loss(samples[0], y, aim), samples.shape[1])
+    m, n = samples.shape[:2]
     each = loss(samples.flatten(0, 1), y.repeat(m), None if aim is None else aim.repeat(m))
+    _each(loss, each, m * n)
     return samples.mean(0), each.view(m, -1).mean(0)
+
+
+def _each(loss: Loss, found: object, n: int) -> PerRow:
+    """What a loss returned, if it is a number for each row."""
+    if isinstance(found, torch.Tensor) and found.shape == (n,) and found.is_floating_point():
+        return found
+    kind = f"shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else f"a {type(found).__name__}"
+    name = getattr(loss, "__name__", type(loss).__name__)
+    raise SettingError(
+        f"the loss {name} returned {kind} for {n} rows; it must be ({n},), one float for each: use "
+        "reduction='none', or saddlepoint.losses.cross_entropy"
+    )
 
 
 def fooled(logits: Logits, y: Labels, target: Labels | None = None, *, refuses: bool = False) -> Mask:

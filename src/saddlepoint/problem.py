@@ -11,7 +11,6 @@ from saddlepoint import _tree
 from saddlepoint._typing import Batch, Labels, Logits, Mask, PerRow
 from saddlepoint.balls import Ball, Bounds
 from saddlepoint.checks import (
-    SLACK,
     check_call,
     check_classes,
     check_confidence,
@@ -20,9 +19,10 @@ from saddlepoint.checks import (
     check_rows,
 )
 from saddlepoint.classifier import Classifier, told
+from saddlepoint.errors import ModelError, SettingError
 from saddlepoint.losses import Loss, averaged, defined, fooled, margin, of_classes
 from saddlepoint.noise import Noise, drawing
-from saddlepoint.result import AttackResult, Keep, Record
+from saddlepoint.result import SLACK, AttackResult, Keep, Record
 
 S = TypeVar("S")
 
@@ -165,6 +165,11 @@ class Problem:
             graph: also keep what :meth:`gradients` needs;  aim: (n,) class that the loss steers to, not the problem's.
             free: points may lie outside the ball; those that do are neither successes nor kept.
         """
+        if (gradient or graph) and torch.is_inference_mode_enabled():
+            raise SettingError(
+                "torch.inference_mode() switches gradients off, and this attack needs them; call it outside, or under "
+                "torch.no_grad(), where an attack turns them on"
+            )
         with torch.set_grad_enabled(gradient or graph):
             x = x.detach().requires_grad_(gradient or graph)
             samples = self._forward(x, backwards=int(gradient))
@@ -243,8 +248,11 @@ class Problem:
         """Logits (draws, n, k)."""
         draws = self.model.draws
         self._afford(forwards=draws, backwards=backwards * draws)
+        version = None if x.is_inference() else x._version
         with drawing(self.noise, self.record.passes):
             samples = self.model.samples(x)
+        if version is not None and x._version != version:
+            raise ModelError("the model changes its input in place; write x = x - mean, not x -= mean")
         self.record.count(forwards=draws)
         if self.record.forwards <= 2 * draws:  # the first look, also where a pass before it asked for the labels
             check_classes(samples[0], refuses=self.model.refuses, y=self.y, target=self.target, aim=self.aim)

@@ -14,6 +14,10 @@ from saddlepoint.balls import Ball
 from saddlepoint.classifier import Classifier
 from saddlepoint.losses import Loss, fooled
 
+SLACK = 1e-6
+"""Of the width of the bounds: what rounding may do to a point on an edge; inputs further outside are an error."""
+_ROUNDING = 1e-3  # of the radius: in many dimensions a projection is off by more
+
 
 @final
 class Keep(Enum):
@@ -167,6 +171,9 @@ class Record:
             logits = model.logits(x) if len(x) else x.new_zeros(0, 2)
         defined = logits.isfinite().all(1)
         success = fooled(logits, y, target, refuses=model.refuses) & defined
+        distance = ball.distance(x, x0)
+        # A nearest point is looked for outside the ball, too; kept by another rule it may lie there.
+        success &= distance <= ball.radius(distance) * (1 + _ROUNDING) + SLACK * model.bounds.width
         if self.keep is Keep.MIN_DISTANCE:
             x = torch.where(_column(success | self._undefined, x), x, x0)
         return AttackResult(
