@@ -136,8 +136,9 @@ class DeepFool(IterativeAttack[Crossing]):
         """Classes (n, m) to go to, likeliest first: the highest logits but the label; an aim, where there is one."""
         if problem.aim is not None:
             return problem.aim[:, None]
-        others = seen.logits.scatter(1, problem.y[:, None], -torch.inf)
-        count = seen.logits.shape[1] if self.candidates is None else min(self.candidates, seen.logits.shape[1])
+        logits = seen.logits[:, : problem.model.answers]  # a refusal is no class to go to
+        others = logits.scatter(1, problem.y[:, None], -torch.inf)
+        count = logits.shape[1] if self.candidates is None else min(self.candidates, logits.shape[1])
         return others.argsort(dim=1, descending=True, stable=True)[:, : count - 1]
 
     def _nearest(self, problem: Problem, state: Crossing, seen: Seen) -> Face:

@@ -112,7 +112,7 @@ class FAB(IterativeAttack[Nearing]):
 
     def step(self, problem: Problem, state: Nearing, seen: Seen, t: int) -> Nearing:
         x0, x = problem.x0, state.x
-        beyond = margin(seen.logits, problem.y, problem.target) > self.confidence
+        beyond = margin(seen.logits[:, : problem.model.answers], problem.y, problem.target) > self.confidence
         back = beyond & ~state.drawn
         plane = self._nearest(problem, state, seen)
         x = torch.where(column(back, x), x0 + self.beta * (x - x0), self._towards(problem, x, plane))
@@ -150,7 +150,7 @@ class FAB(IterativeAttack[Nearing]):
 
     def _pairs(self, problem: Problem, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Classes (n, m) to go to, and those to leave."""
-        y = problem.y[:, None]
+        y, logits = problem.y[:, None], logits[:, : problem.model.answers]
         if problem.target is not None:
             goal = problem.target[:, None]
             return goal, logits.scatter(1, goal, -torch.inf).topk(1).indices

@@ -50,7 +50,7 @@ class ILLC(IterativeAttack[Aimed]):
             raise SettingError(
                 "ILLC steers to the least likely class of each row; leave target out, or use BIM with your target"
             )
-        return Aimed(problem.x0, problem.logits(problem.x0).argmin(1))
+        return Aimed(problem.x0, problem.logits(problem.x0)[:, : problem.model.answers].argmin(1))
 
     def step(self, problem: Problem, state: Aimed, seen: Seen, t: int) -> Aimed:
         size = kurakin_size(self.ball, self.step_size, self.length(problem), problem)

@@ -14,7 +14,7 @@ from saddlepoint.attacks._minimal import check_ball
 from saddlepoint.attacks._quasi_newton import Memory
 from saddlepoint.balls import L2, Ball
 from saddlepoint.errors import SettingError
-from saddlepoint.losses import Loss, margin
+from saddlepoint.losses import Loss, classwise, margin
 from saddlepoint.problem import Problem, Seen
 from saddlepoint.result import Keep
 from saddlepoint.solve import IterativeAttack
@@ -24,6 +24,7 @@ _LARGEST = 1e9
 _ARMIJO, _HALVINGS = 1e-4, 20
 
 
+@classwise
 def escape(logits: Logits, y: Labels, aim: Labels | None = None) -> PerRow:
     """Log-probability of what the attacker wants: any class but y, or the aim.
 

@@ -88,7 +88,7 @@ class PerCAL(IterativeAttack[Alternating]):
         up = bounds.width if self.step_size is None else self.step_size
         usual = bounds.width * (0.1 if problem.target is None else 0.5)
         down = usual if self.colour_step is None else self.colour_step
-        beyond = margin(seen.logits, problem.y, problem.target)
+        beyond = margin(seen.logits[:, : problem.model.answers], problem.y, problem.target)
         fools = (beyond > 0) & (beyond >= self.confidence)  # also outside a finite ball
         norm = flat_norm(seen.grad)
         move = seen.grad * (annealed(up, up / 100, share) / torch.where(norm > 0, norm, 1))

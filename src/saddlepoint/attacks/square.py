@@ -14,12 +14,13 @@ from saddlepoint.attacks._windows import Image, pattern, rescaled, share, signs
 from saddlepoint.balls import L1, L2, Linf
 from saddlepoint.balls.ball import flat_norm
 from saddlepoint.errors import SettingError, shown
-from saddlepoint.losses import Loss, cross_entropy, margin
+from saddlepoint.losses import Loss, classwise, cross_entropy, margin
 from saddlepoint.problem import Problem, Seen
 from saddlepoint.result import Keep
 from saddlepoint.solve import IterativeAttack
 
 
+@classwise
 def margin_or_cross_entropy(logits: Logits, y: Labels, aim: Labels | None = None) -> PerRow:
     """The margin away from y; towards an aim the cross-entropy."""
     return margin(logits, y) if aim is None else cross_entropy(logits, y, aim)

@@ -76,13 +76,15 @@ class Task:
 
     def fooled(self, logits: Logits, rows: Labels) -> Mask:
         """Which of these rows (m,) the model no longer calls what it called them, or calls the target."""
-        return fooled(logits, self.y[rows], self.goal(rows)) & defined(logits)
+        return fooled(logits, self.y[rows], self.goal(rows), refuses=self.model.refuses) & defined(logits)
 
     def surely(self, logits: Logits, rows: Labels) -> Mask:
         """The fooled rows whose margin no rounding of the model can undo: half of its digits."""
         precise = (logits.dtype, self.model.dtype or logits.dtype, self.model.autocast or logits.dtype)
         slack = max(torch.finfo(dtype).eps for dtype in precise) ** 0.5
-        past: Mask = margin(logits, self.y[rows], self.goal(rows)) > slack * logits.abs().amax(1)
+        past: Mask = margin(logits[:, : self.model.answers], self.y[rows], self.goal(rows)) > slack * logits.abs().amax(
+            1
+        )
         return past & self.fooled(logits, rows)
 
     def logits(self, points: Batch) -> Logits:
