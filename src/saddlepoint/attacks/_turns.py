@@ -31,17 +31,20 @@ class Timer:
     def __init__(self, limits: Limits) -> None:
         self.limits, self.end = limits, time.monotonic() + limits.seconds
 
-    def left(self, forwards: int | Tensor = 0, backwards: int | Tensor = 0) -> Limits:
+    def left(self, forwards: int | Tensor = 0, backwards: int | Tensor = 0, index: Tensor | None = None) -> Limits:
+        """What these passes (m,) leave of it to the rows at ``index`` (m,), or to all."""
         limits, rest = self.limits, max(0.0, self.end - time.monotonic())
         return replace(
             limits,
-            forwards=_less(limits.forwards, forwards),
-            backwards=_less(limits.backwards, backwards),
+            forwards=_less(limits.forwards, forwards, index),
+            backwards=_less(limits.backwards, backwards, index),
             seconds=rest,
         )
 
 
-def _less(limit: float | Tensor, spent: int | Tensor) -> float | Tensor:
+def _less(limit: float | Tensor, spent: int | Tensor, index: Tensor | None) -> float | Tensor:
+    if isinstance(limit, Tensor) and index is not None:  # as an outer combinator gives it
+        limit = limit[index]
     if isinstance(limit, float) and math.isinf(limit):
         return limit
     rest = limit - spent  # asking for the labels may already have been too much
@@ -62,8 +65,9 @@ def in_turn(  # one call per combinator
             index = (~found.success & ~found.undefined).nonzero().squeeze(1)
             if not len(index):
                 break
-        spent = (asked, 0) if found is None else (found.forwards[index], found.backwards[index])
-        later = _run(_on(attack, index), model, x, y, target, noise, timer.left(*spent), aim, index)
+        forwards, backwards = (asked, 0) if found is None else (found.forwards[index], found.backwards[index])
+        left = timer.left(forwards, backwards, index)
+        later = _run(_on(attack, index), model, x, y, target, noise, left, aim, index)
         if found is None:
             found = replace(later, forwards=later.forwards + asked)
         else:

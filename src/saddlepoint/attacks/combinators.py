@@ -10,7 +10,7 @@ from torch import Tensor
 from saddlepoint._typing import Batch, Labels
 from saddlepoint.attacks._turns import Timer, ball_of, in_turn, labelled, merged
 from saddlepoint.balls import Ball
-from saddlepoint.checks import check_labels, check_rows
+from saddlepoint.checks import check_batch, check_rows
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError
 from saddlepoint.noise import Noise, drawing
@@ -52,6 +52,7 @@ class Restarts:
         target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
     ) -> AttackResult:  # fmt: skip
         """Attack a batch; arguments as in IterativeAttack, the budget is shared by all runs."""
+        check_batch(model, x, y, target, noise)
         keep = getattr(self.attack, "keep", Keep.FIRST_SUCCESS)
         turns = [(self.attack, noise if i == 0 else noise.child(f"restart {i}"), None) for i in range(self.times)]
         return in_turn(turns, model, x, y, target, limits, keep)
@@ -94,11 +95,12 @@ class EachTarget:
         """
         if target is not None:
             raise SettingError("EachTarget steers to every likely class in turn; leave target out")
+        check_batch(model, x, y, None, noise)
         if not len(x):
             return self.attack(model, x, y, noise=noise, limits=limits)
         with torch.no_grad(), model.frozen(), drawing(noise.child("likely")):
-            logits = model.logits(x)
-        labels = logits.argmax(1) if y is None else check_labels(y, x, "y")
+            logits = model.logits(x)[:, : model.answers]
+        labels = logits.argmax(1) if y is None else y
         others = logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
         count = others.shape[1] if self.classes is None else min(self.classes, others.shape[1])
         turns = [(self.attack, noise.child(f"aim {i}"), others[:, i]) for i in range(count)]
@@ -134,6 +136,7 @@ class Cascade:
         target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
     ) -> AttackResult:  # fmt: skip
         """Attack a batch; arguments as in IterativeAttack, the budget is shared by all members."""
+        check_batch(model, x, y, target, noise)
         turns = [(attack, noise.child(f"member {i}"), None) for i, attack in enumerate(self.attacks)]
         return in_turn(turns, model, x, y, target, limits, Keep.FIRST_SUCCESS)
 
@@ -177,6 +180,7 @@ class Bisect:
         target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
     ) -> AttackResult:  # fmt: skip
         """Attack a batch; arguments as in IterativeAttack, the budget is shared by all rounds."""
+        check_batch(model, x, y, target, noise)
         labels, asked = labelled(model, x, y, noise)
         ball, timer = self.attack.ball, Timer(limits)
         found = self.attack(model, x, labels, target=target, noise=noise, limits=timer.left(asked))
@@ -190,7 +194,7 @@ class Bisect:
             middle = (low + high)[index] / 2
             attack = replace(self.attack, ball=replace(ball, eps=middle))
             drawn = noise.child(f"round {i}").at(check_rows(noise, x)[index])
-            budget = timer.left(found.forwards[index], found.backwards[index])
+            budget = timer.left(found.forwards[index], found.backwards[index], index)
             goal = None if target is None else target[index]
             later = attack(model, x[index], labels[index], target=goal, noise=drawn, limits=budget)
             low[index] = torch.where(later.success, low[index], middle)

@@ -6,6 +6,7 @@ from typing import final
 from saddlepoint._typing import Batch, Labels
 from saddlepoint.attacks._turns import ball_of
 from saddlepoint.balls import Ball
+from saddlepoint.checks import check_batch
 from saddlepoint.classifier import Classifier
 from saddlepoint.errors import SettingError, shown
 from saddlepoint.noise import Noise
@@ -57,6 +58,7 @@ class EOT:
         target: Labels | None = None, noise: Noise = Noise(), limits: Limits = Limits(),
     ) -> AttackResult:  # fmt: skip
         """Attack a batch; arguments as in IterativeAttack, the budget is of single passes."""
+        check_batch(model, x, y, target, noise)
         averaged = model.sampled(self.draws)
         result = self.attack(averaged, x, y, target=target, noise=noise, limits=limits)
         model.num_classes = averaged.num_classes
