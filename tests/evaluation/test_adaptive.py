@@ -8,7 +8,7 @@ from filters import Jitter, Levels, linear
 
 from saddlepoint import L0, L1, L2, Classifier, Dataset, Keep, Limits, Linf, Noise, evaluate
 from saddlepoint.api import export, prepare
-from saddlepoint.attacks import DDN, EOT, PGD, Square, Transferred
+from saddlepoint.attacks import DDN, EOT, FAB, PGD, DeepFool, Square, Transferred
 from saddlepoint.errors import SettingError
 from saddlepoint.evaluation.adaptive import Against, parts
 from saddlepoint.evaluation.ensembles import SUITES
@@ -51,6 +51,20 @@ def test_what_was_asked_for_stands_between_what_it_is_compared_with():
     found = kinds(model, ball, members, suite=True)
     assert [name for name, _, alone in found if alone] == ["pgd from the bare model", "pgd", "square"]
     assert {role for _, role, alone in found if not alone} == {"adaptive"}
+
+
+def test_attacks_that_ask_for_several_gradients_are_not_without_them():
+    model, ball, free = BARE.prepend(Levels()), L2(0.5), L2(math.inf)
+    assert [entry[:2] for entry in kinds(model, ball, [FAB(ball=ball)])] == [
+        ("pgd from the bare model", "oblivious"),
+        ("pgd", "adaptive"),
+        ("fab", "adaptive"),
+        ("square", "gradient-free"),
+    ]
+    assert [entry[:2] for entry in kinds(model, free, [DeepFool(ball=free)])] == [
+        ("deepfool", "adaptive"),
+        ("hop-skip-jump", "gradient-free"),
+    ]
 
 
 def test_points_that_were_made_elsewhere_know_nothing_of_a_defense():

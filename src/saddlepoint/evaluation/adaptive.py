@@ -113,7 +113,9 @@ def _blind(attack: object) -> bool:
     inside = getattr(attack, "attacks", None) or [
         each for each in [getattr(attack, "attack", None)] if each is not None
     ]
-    return all(map(_blind, inside)) if inside else isinstance(attack, IterativeAttack) and not attack.needs_gradient
+    if inside:
+        return all(map(_blind, inside))
+    return isinstance(attack, IterativeAttack) and not (attack.needs_gradient or attack.needs_graph)
 
 
 def _without_gradients(ball: Ball, queries: int) -> Attack | None:
