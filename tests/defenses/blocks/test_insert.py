@@ -1,6 +1,7 @@
 """Blocks inside a residual net that bears torchvision's names."""
 
 import copy
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -132,3 +133,13 @@ def test_a_whole_epoch_of_pgd_on_photographs_lowers_the_loss():
     _, before, found, scales = trained(None)
     assert found < before
     assert min(scales) > 0
+
+
+def test_a_sequence_with_names_of_its_own_loses_no_layer():
+    torch.manual_seed(0)
+    named = OrderedDict([("1", nn.Conv2d(3, 4, 3, padding=1)), ("2", nn.ReLU())])
+    net = nn.Sequential(OrderedDict([("body", nn.Sequential(named)), ("rest", nn.Flatten())])).eval()
+    x = torch.rand(2, 3, 6, 6)
+    found = denoise(net, ["body"], like=x)
+    assert [type(part) for part in found.body] == [nn.Conv2d, nn.ReLU, Denoise]
+    assert torch.equal(found(x), net(x)), "the block begins as the identity"

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from functools import partial
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,8 @@ def denoise(
         layer = twin.get_submodule(name)
         block = Denoise(channels[name], kind, size=size).to(like).train(layer.training)
         if type(layer) is nn.Sequential:
-            layer.append(block)
+            taken = {child for child, _ in layer.named_children()}  # append would write over one of that number
+            layer.add_module(next(str(i) for i in count(len(layer)) if str(i) not in taken), block)
         else:
             parent, _, last = name.rpartition(".")
             setattr(twin.get_submodule(parent), last, nn.Sequential(layer, block).train(layer.training))
