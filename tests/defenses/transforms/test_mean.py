@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from saddlepoint.defenses.transforms import Mean
+from saddlepoint.defenses.transforms import Gaussian, Mean
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
@@ -21,3 +21,12 @@ def test_white_stays_inside_the_box_and_keeps_its_gradient():
     assert out.max() <= 1
     out.sum().backward()
     assert torch.allclose(x.grad, torch.ones_like(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [lambda: Mean(3), lambda: Gaussian(0.7)])
+def test_a_look_in_inference_mode_leaves_gradients_alone(kind):
+    x = torch.rand(2, 1, 11, 13)
+    with torch.inference_mode():
+        kind()(x)
+    (grad,) = torch.autograd.grad(kind()(x.requires_grad_()).sum(), x)
+    assert grad.abs().sum() > 0

@@ -23,6 +23,7 @@ def smoothed(x: Tensor, down: tuple[float, ...], across: tuple[float, ...], boun
 @lru_cache(maxsize=64)
 def _matrix(size: int, weights: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """(size, size): row i holds the weights of the pixels that pixel i becomes a mean of, mirrored at the edge."""
-    place = sources(size, len(weights), device).unfold(0, len(weights), 1)
-    values = torch.tensor(weights, dtype=dtype, device=device).expand(size, -1)
-    return torch.zeros(size, size, dtype=dtype, device=device).scatter_add_(1, place, values / values[0].sum())
+    with torch.inference_mode(False):  # it is kept, and one made in inference mode takes part in no gradient
+        place = sources(size, len(weights), device).unfold(0, len(weights), 1)
+        values = torch.tensor(weights, dtype=dtype, device=device).expand(size, -1)
+        return torch.zeros(size, size, dtype=dtype, device=device).scatter_add_(1, place, values / values[0].sum())
