@@ -111,3 +111,9 @@ def test_the_registry_is_what_the_package_exports():
     assert exported - {Transform} == {cls for cls in TRANSFORMS.values() if cls.__module__.startswith("saddlepoint.")}
     assert all(cls.name == name for name, cls in TRANSFORMS.items())
     assert spec.TRANSFORMS is TRANSFORMS
+
+
+@pytest.mark.parametrize("text", ["autoencoder", "autoencoder:28", "autoencoder:1,28,28"])
+def test_a_transform_that_is_trained_has_no_spec(text):
+    with pytest.raises(SpecError, match="needs weights that were trained.*py:module:function"):
+        transform(text)

@@ -11,12 +11,13 @@ from saddlepoint.cli import common
 from saddlepoint.cli.detect import DETECTORS
 from saddlepoint.data import data_specs
 from saddlepoint.defenses.training.recipes import recipes
-from saddlepoint.defenses.transforms import TRANSFORMS
+from saddlepoint.defenses.transforms import TRANSFORMS, DenoisingAutoencoder
 from saddlepoint.evaluation import attack_classes
 from saddlepoint.evaluation.ensembles import SUITES
 from saddlepoint.evaluation.suites import PRESETS, bisectable
 from saddlepoint.models import zoo_card, zoo_names
 
+_TRAINED = (DenoisingAutoencoder.name,)  # weights have no place in a spec
 _FILES: dict[str, type] = {"advgan:PATH": AdvGANAttack, "universal:PATH": Universal}
 
 
@@ -33,7 +34,7 @@ def listing() -> None:
         ("suites", [(name, suite.about) for name, suite in SUITES.items()]),
         ("norms", [(name, _first_line(cls)) for name, cls in common.BALLS.items()]),
         ("models", [(f"zoo:{name}", str(zoo_card(name).get("description", ""))) for name in zoo_names()]),
-        ("filters", [(name, _first_line(cls)) for name, cls in sorted(TRANSFORMS.items())]),
+        ("filters", [(name, _first_line(cls)) for name, cls in sorted(TRANSFORMS.items()) if name not in _TRAINED]),
         ("detectors", [(name, _first_line(cls)) for name, cls in sorted(DETECTORS.items())]),
         ("data sets", [(spec, "") for spec in data_specs()]),
         ("recipes", [(name, recipe.title) for name, recipe in recipes().items() if not recipe.preset]),

@@ -10,7 +10,7 @@ import torch
 from saddlepoint import models
 from saddlepoint.balls import Bounds
 from saddlepoint.classifier import Classifier
-from saddlepoint.defenses.transforms import TRANSFORMS, Transform
+from saddlepoint.defenses.transforms import TRANSFORMS, DenoisingAutoencoder, Transform
 from saddlepoint.errors import SettingError, SpecError, shown, unknown
 from saddlepoint.models.load import Normalisation
 from saddlepoint.values import READERS, UNREADABLE
@@ -93,6 +93,11 @@ def _known(text: str) -> tuple[str, type[Transform], list[str]]:
     name = name.strip()
     if name not in TRANSFORMS:
         raise unknown("transform", name, TRANSFORMS)
+    if TRANSFORMS[name] is DenoisingAutoencoder:
+        raise SpecError(
+            f"{text!r} needs weights that were trained, which a spec does not name; write a function that returns "
+            "Classifier(...).prepend(autoencoder), and name it: py:module:function"
+        )
     words = re.split("[:,]", rest) if colon else []
     if not all(word.strip() for word in words):
         raise SpecError(f"{text!r} has an empty setting; write {name}, or {name}: and its settings, parted by commas")
