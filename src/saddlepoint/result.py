@@ -16,7 +16,7 @@ from saddlepoint.losses import Loss, fooled
 
 SLACK = 1e-6
 """Of the width of the bounds: what rounding may do to a point on an edge; inputs further outside are an error."""
-_ROUNDING = 1e-3  # of the radius: in many dimensions a projection is off by more
+_ROUNDING = 1e-5  # of the radius: a sum of squares over many features in float32
 
 
 @final

@@ -82,9 +82,8 @@ class Task:
         """The fooled rows whose margin no rounding of the model can undo: half of its digits."""
         precise = (logits.dtype, self.model.dtype or logits.dtype, self.model.autocast or logits.dtype)
         slack = max(torch.finfo(dtype).eps for dtype in precise) ** 0.5
-        past: Mask = margin(logits[:, : self.model.answers], self.y[rows], self.goal(rows)) > slack * logits.abs().amax(
-            1
-        )
+        classes = logits[:, : self.model.answers]
+        past: Mask = margin(classes, self.y[rows], self.goal(rows)) > slack * logits.abs().amax(1)
         return past & self.fooled(logits, rows)
 
     def logits(self, points: Batch) -> Logits:
